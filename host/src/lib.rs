@@ -1,0 +1,10 @@
+//! The agent: everything that opens, waits and sends. What can be decided without a system call is in `netsonde-core`.
+//!
+//! Parts that do I/O do not know each other; [`agent`] connects them.
+
+pub mod agent;
+pub mod cli;
+pub mod http;
+pub mod probe;
+pub mod scope;
+pub mod source;
