@@ -1,0 +1,276 @@
+//! WHERE in a syntax tree to a checked condition.
+
+use super::{
+    error::{Position, QueryError},
+    expr::{Comparison, Condition, Test, Truth},
+    resolve::{Operand, Resolver, unsupported},
+    text::{at_expr, shorten},
+};
+use crate::table::Type;
+use sqlparser::ast::{BinaryOperator, Expr, FunctionArguments, UnaryOperator, Value};
+
+/// How deep a condition may nest, so that neither this nor the evaluation overflows a stack. AND and OR in a row count once.
+const MAX_DEPTH: usize = 64;
+
+/// Turns expressions of WHERE into conditions.
+pub(super) struct Filter<'r, 'a> {
+    pub resolver: &'r mut Resolver<'a>,
+    pub depth: usize,
+}
+
+/// One side of a comparison.
+#[derive(Clone)]
+enum Term {
+    /// A column of integers, texts or scopes.
+    Column(Operand),
+    Integer(i128),
+    Text(String),
+    Null,
+    Condition(Condition),
+}
+
+impl Filter<'_, '_> {
+    pub fn condition(&mut self, expr: &Expr) -> Result<Condition, QueryError> {
+        match self.term(expr)? {
+            Term::Condition(condition) => Ok(condition),
+            Term::Null => Ok(Condition::Constant(Truth::Unknown)),
+            term => {
+                let message = format!("{} is neither true nor false: compare it with something", describe(&term));
+                Err(QueryError::text(at_expr(expr), message))
+            }
+        }
+    }
+
+    fn term(&mut self, expr: &Expr) -> Result<Term, QueryError> {
+        if self.depth == MAX_DEPTH {
+            return Err(QueryError::text(at_expr(expr), "the condition nests too deeply: take parentheses away"));
+        }
+        self.depth += 1;
+        let term = self.deeper(expr);
+        self.depth -= 1;
+        term
+    }
+
+    fn deeper(&mut self, expr: &Expr) -> Result<Term, QueryError> {
+        let condition = match expr {
+            Expr::Nested(inner) => return self.term(inner),
+            Expr::Value(value) => return literal(&value.value, at_expr(expr)),
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => return self.column(expr),
+            Expr::Function(function) => {
+                if !matches!(function.args, FunctionArguments::None) {
+                    let call = super::resolve::call(function)?;
+                    if call.is_aggregate() {
+                        let message =
+                            format!("{}(..) is of many rows, WHERE looks at one: filter the result", call.name);
+                        return Err(QueryError::text(call.position, message));
+                    }
+                }
+                return self.column(expr);
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => return negative(inner),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => Condition::Not(Box::new(self.condition(expr)?)),
+            Expr::BinaryOp { op: op @ BinaryOperator::And, .. } => Condition::All(self.chain(expr, op)?),
+            Expr::BinaryOp { op: op @ BinaryOperator::Or, .. } => Condition::Any(self.chain(expr, op)?),
+            Expr::BinaryOp { left, op, right } => {
+                let Some(comparison) = Comparison::of(op) else { return Err(unsupported(expr)) };
+                let (left, right) = (self.term(left)?, self.term(right)?);
+                compare(left, comparison, right, at_expr(expr))?
+            }
+            Expr::IsNull(inner) => self.is_null(inner)?,
+            Expr::IsNotNull(inner) => Condition::Not(Box::new(self.is_null(inner)?)),
+            Expr::InList { expr, list, negated } => negate(self.in_list(expr, list)?, *negated),
+            Expr::Between { expr, negated, low, high } => {
+                let terms = (self.term(expr)?, self.term(low)?, self.term(high)?);
+                negate(between(terms, at_expr(expr))?, *negated)
+            }
+            _ => return Err(unsupported(expr)),
+        };
+        Ok(Term::Condition(condition))
+    }
+
+    /// `a AND b AND c` is a tree as deep as it is long: walked in a loop.
+    fn chain(&mut self, mut expr: &Expr, op: &BinaryOperator) -> Result<Vec<Condition>, QueryError> {
+        let mut parts = Vec::new();
+        while let Expr::BinaryOp { left, op: next, right } = expr {
+            if next != op {
+                break;
+            }
+            parts.push(right.as_ref());
+            expr = left;
+        }
+        parts.push(expr);
+        parts.into_iter().rev().map(|part| self.condition(part)).collect()
+    }
+
+    fn column(&mut self, expr: &Expr) -> Result<Term, QueryError> {
+        let operand = self.resolver.operand(expr)?;
+        Ok(match operand.ty {
+            None => Term::Null,
+            Some(Type::Bool) => Term::Condition(Condition::Is(operand.source)),
+            Some(Type::U64 | Type::S64 | Type::Text | Type::Scope) => Term::Column(operand),
+        })
+    }
+
+    fn is_null(&mut self, expr: &Expr) -> Result<Condition, QueryError> {
+        Ok(match self.term(expr)? {
+            Term::Column(operand) => Condition::IsNull(operand.source),
+            Term::Condition(Condition::Is(source)) => Condition::IsNull(source),
+            Term::Condition(condition) => Condition::IsUnknown(Box::new(condition)),
+            Term::Null => Condition::Constant(Truth::True),
+            Term::Integer(_) | Term::Text(_) => Condition::Constant(Truth::False),
+        })
+    }
+
+    /// `x IN (1, NULL)` is `x = 1 OR x = NULL`: the NULL makes every other answer unknown.
+    fn in_list(&mut self, expr: &Expr, list: &[Expr]) -> Result<Condition, QueryError> {
+        let operand = match self.term(expr)? {
+            Term::Column(operand) => operand,
+            Term::Null => return Ok(Condition::Constant(Truth::Unknown)),
+            term => {
+                let message = format!("IN takes a column on its left, not {}", describe(&term));
+                return Err(QueryError::text(at_expr(expr), message));
+            }
+        };
+        let (mut integers, mut texts, mut null) = (Vec::new(), Vec::new(), false);
+        for element in list {
+            let place = at_expr(element).or_else(|| at_expr(expr));
+            match (self.term(element)?, operand.ty) {
+                (Term::Null, _) => null = true,
+                (Term::Integer(integer), Some(Type::U64 | Type::S64)) => integers.push(integer),
+                (Term::Text(text), Some(Type::Text)) => texts.push(text),
+                (term @ (Term::Column(_) | Term::Condition(_)), _) => {
+                    let message = format!("IN takes literals, not {}: write x = y OR x = z", describe(&term));
+                    return Err(QueryError::text(place, message));
+                }
+                (term, _) => return Err(mismatch(&Term::Column(operand), &term, place)),
+            }
+        }
+        integers.sort_unstable();
+        texts.sort_unstable();
+        let found = match operand.ty {
+            Some(Type::Text) => Condition::Text(operand.source, Test::In(texts)),
+            _ => Condition::Number(operand.source, Test::In(integers)),
+        };
+        Ok(if null { Condition::Any(vec![found, Condition::Constant(Truth::Unknown)]) } else { found })
+    }
+}
+
+fn negate(condition: Condition, negated: bool) -> Condition {
+    if negated { Condition::Not(Box::new(condition)) } else { condition }
+}
+
+/// The term stands twice in what is made of it: a condition there would double with each nesting.
+fn between((term, low, high): (Term, Term, Term), place: Option<Position>) -> Result<Condition, QueryError> {
+    if let Term::Condition(_) = term {
+        return Err(QueryError::text(place, "BETWEEN takes a column on its left, not a condition"));
+    }
+    let low = compare(term.clone(), Comparison::GreaterOrEqual, low, place)?;
+    let high = compare(term, Comparison::LessOrEqual, high, place)?;
+    Ok(Condition::All(vec![low, high]))
+}
+
+fn compare(left: Term, by: Comparison, right: Term, place: Option<Position>) -> Result<Condition, QueryError> {
+    Ok(match (left, right) {
+        // Also against a column: the answer is unknown whatever its type.
+        (Term::Null, _) | (_, Term::Null) => Condition::Constant(Truth::Unknown),
+        (Term::Column(a), Term::Column(b)) => return compare_columns(a, by, b, place),
+        (Term::Column(column), literal) => compare_literal(column, by, literal, place)?,
+        (literal, Term::Column(column)) => compare_literal(column, by.flipped(), literal, place)?,
+        (Term::Integer(a), Term::Integer(b)) => Condition::Constant(by.accepts(a.cmp(&b)).into()),
+        (Term::Text(a), Term::Text(b)) => Condition::Constant(by.accepts(a.cmp(&b)).into()),
+        (Term::Condition(a), Term::Condition(b)) => Condition::Conditions(Box::new(a), by, Box::new(b)),
+        (a, b) => return Err(mismatch(&a, &b, place)),
+    })
+}
+
+fn compare_literal(
+    column: Operand,
+    by: Comparison,
+    literal: Term,
+    place: Option<Position>,
+) -> Result<Condition, QueryError> {
+    match (column.ty, literal) {
+        (Some(Type::U64 | Type::S64), Term::Integer(value)) => {
+            Ok(Condition::Number(column.source, Test::Compare(by, value)))
+        }
+        (Some(Type::Text), Term::Text(value)) => Ok(Condition::Text(column.source, Test::Compare(by, value))),
+        (_, literal) => Err(mismatch(&Term::Column(column), &literal, place)),
+    }
+}
+
+fn compare_columns(a: Operand, by: Comparison, b: Operand, place: Option<Position>) -> Result<Condition, QueryError> {
+    let integer = |ty| matches!(ty, Some(Type::U64 | Type::S64));
+    let equality = matches!(by, Comparison::Equal | Comparison::NotEqual);
+    match (a.ty, b.ty) {
+        (Some(Type::Scope), Some(Type::Scope)) if !equality => {
+            let message = format!("`{}` has no order: compare with = or <>, or compare name(..)", a.text);
+            Err(QueryError::text(place, message))
+        }
+        (x, y) if x == y || (integer(x) && integer(y)) => Ok(Condition::Columns(a.source, by, b.source)),
+        _ => Err(mismatch(&Term::Column(a), &Term::Column(b), place)),
+    }
+}
+
+fn mismatch(a: &Term, b: &Term, place: Option<Position>) -> QueryError {
+    let scope = [a, b].into_iter().find_map(|term| match term {
+        Term::Column(operand) if operand.ty == Some(Type::Scope) => Some(operand),
+        _ => None,
+    });
+    let advice = match scope {
+        Some(operand) => format!("a handle has no value of its own, compare its name: name({}) = 'host'", operand.text),
+        None => "compare a text with 'a text', an integer with an integer".into(),
+    };
+    QueryError::text(place, format!("{} cannot be compared with {}: {advice}", describe(a), describe(b)))
+}
+
+fn describe(term: &Term) -> String {
+    match term {
+        Term::Column(operand) => {
+            let kind = match operand.ty {
+                Some(Type::Text) => "a text",
+                Some(Type::Scope) => "a handle of who",
+                _ => "an integer",
+            };
+            format!("`{}` ({kind})", operand.text)
+        }
+        Term::Integer(value) => format!("the number {value}"),
+        Term::Text(text) => format!("the text '{}'", shorten(text)),
+        Term::Null => "NULL".into(),
+        Term::Condition(_) => "a condition".into(),
+    }
+}
+
+fn literal(value: &Value, place: Option<Position>) -> Result<Term, QueryError> {
+    match value {
+        Value::Number(digits, false) => integer(digits, false, place),
+        Value::SingleQuotedString(text) => Ok(Term::Text(text.clone())),
+        Value::Boolean(truth) => Ok(Term::Condition(Condition::Constant((*truth).into()))),
+        Value::Null => Ok(Term::Null),
+        Value::Placeholder(_) => Err(QueryError::text(place, "there are no parameters: write the value itself")),
+        _ => Err(QueryError::text(place, "literals are integers in decimal, 'texts', TRUE, FALSE and NULL")),
+    }
+}
+
+fn negative(expr: &Expr) -> Result<Term, QueryError> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, false) => integer(digits, true, at_expr(expr)),
+            _ => Err(QueryError::text(at_expr(expr), "a minus stands before a number only")),
+        },
+        _ => Err(QueryError::text(at_expr(expr), "a minus stands before a number only: arithmetic is not supported")),
+    }
+}
+
+fn integer(digits: &str, negative: bool, place: Option<Position>) -> Result<Term, QueryError> {
+    let decimal = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let value = digits.parse::<i128>().ok().filter(|_| decimal).map(|value| if negative { -value } else { value });
+    match value {
+        Some(value) if (i64::MIN.into()..=u64::MAX.into()).contains(&value) => Ok(Term::Integer(value)),
+        _ => {
+            let sign = if negative { "-" } else { "" };
+            let range = format!("{} to {}", i64::MIN, u64::MAX);
+            let message = format!("`{sign}{}` is no integer from {range} in decimal", shorten(digits));
+            Err(QueryError::text(place, message))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a checked query consists of. Plain data: `run` evaluates it over columns, and a compiler for kernel tables can read it.
+
+use sqlparser::ast::BinaryOperator;
+use std::{borrow::Borrow, cmp::Ordering};
+
+/// Index into a query's sources.
+pub type SourceId = usize;
+
+/// A column that the query computes with: read of the table, or made of such.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Index into `Query::columns`.
+    Table(usize),
+    /// `name(x)`: what people call the scope.
+    ScopeName(SourceId),
+    /// `x IS NULL`, or `x IS NOT NULL`.
+    IsNull { of: SourceId, negated: bool },
+    /// `maybe(x)` where this node has no x: always NULL. The name, as two such columns are not the same one.
+    Missing(String),
+}
+
+/// A value of SQL's three-valued logic, in the order in which AND is the lesser and OR the greater of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Truth {
+    False,
+    Unknown,
+    True,
+}
+
+/// A filter, as one value of `Truth` for each row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Constant(Truth),
+    /// A column of truth values.
+    Is(SourceId),
+    IsNull(SourceId),
+    /// `(condition) IS NULL`.
+    IsUnknown(Box<Condition>),
+    /// A column of integers against literals.
+    Number(SourceId, Test<i128>),
+    /// A column of texts against literals.
+    Text(SourceId, Test<String>),
+    /// Two columns: both of integers, of texts, or of scopes.
+    Columns(SourceId, Comparison, SourceId),
+    Conditions(Box<Condition>, Comparison, Box<Condition>),
+    Not(Box<Condition>),
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+}
+
+/// What a value that is not NULL must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Test<T> {
+    Compare(Comparison, T),
+    /// Sorted.
+    In(Vec<T>),
+}
+
+impl<T: Ord> Test<T> {
+    pub fn accepts<V: Ord + ?Sized>(&self, value: &V) -> bool
+    where
+        T: Borrow<V>,
+    {
+        match self {
+            Test::Compare(comparison, literal) => comparison.accepts(value.cmp(literal.borrow())),
+            Test::In(list) => list.binary_search_by(|literal| literal.borrow().cmp(value)).is_ok(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    pub fn of(op: &BinaryOperator) -> Option<Self> {
+        Some(match op {
+            BinaryOperator::Eq => Comparison::Equal,
+            BinaryOperator::NotEq => Comparison::NotEqual,
+            BinaryOperator::Lt => Comparison::Less,
+            BinaryOperator::LtEq => Comparison::LessOrEqual,
+            BinaryOperator::Gt => Comparison::Greater,
+            BinaryOperator::GtEq => Comparison::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    /// The same comparison with its sides exchanged.
+    pub fn flipped(self) -> Self {
+        match self {
+            Comparison::Equal | Comparison::NotEqual => self,
+            Comparison::Less => Comparison::Greater,
+            Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+            Comparison::Greater => Comparison::Less,
+            Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+        }
+    }
+
+    pub fn accepts(self, ordering: Ordering) -> bool {
+        match self {
+            Comparison::Equal => ordering.is_eq(),
+            Comparison::NotEqual => ordering.is_ne(),
+            Comparison::Less => ordering.is_lt(),
+            Comparison::LessOrEqual => ordering.is_le(),
+            Comparison::Greater => ordering.is_gt(),
+            Comparison::GreaterOrEqual => ordering.is_ge(),
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Truth::True } else { Truth::False }
+    }
+}
+
+impl std::ops::Not for Truth {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        match self {
+            Truth::False => Truth::True,
+            Truth::Unknown => Truth::Unknown,
+            Truth::True => Truth::False,
+        }
+    }
+}
+
+/// One value for the rows of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    /// `count(*)`.
+    Rows,
+    /// `count(x)`: rows in which x is not NULL.
+    Count(SourceId),
+    Sum(SourceId),
+    Min(SourceId),
+    Max(SourceId),
+}
+
+/// Where a result column comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// In a grouped query one that is the same in all rows of a group.
+    Source(SourceId),
+    /// Index into the grouping's aggregates.
+    Aggregate(usize),
+}
+
+/// GROUP BY. Without keys all rows are one group, also no rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grouping {
+    pub keys: Vec<SourceId>,
+    pub aggregates: Vec<Aggregate>,
+}
+
+/// One expression of ORDER BY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderKey {
+    pub by: Output,
+    pub descending: bool,
+    pub nulls_first: bool,
+}

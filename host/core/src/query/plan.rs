@@ -1,0 +1,302 @@
+//! A query's clauses against the tables of this node.
+
+use super::{
+    Asker, Query, QueryError,
+    condition::Filter,
+    error::Position,
+    expr::{Aggregate, Grouping, OrderKey, Output, Source, SourceId},
+    resolve::{Call, Operand, Resolver, call},
+    shape::{self, Clauses, Order, Shape, joined},
+    text::{self, at, at_expr, shorten},
+};
+use crate::{
+    nearest::did_you_mean,
+    probe::Field,
+    table::{Catalogue, Logical, Table, Type},
+};
+use sqlparser::ast::{Expr, FunctionArgExpr, FunctionArguments, Ident, SelectItem};
+
+/// Checks a query's text against the tables of this node.
+///
+/// # Errors
+///
+/// What is wrong first, from left to right within a clause, with its place where the text has one.
+pub fn plan(sql: &str, catalogue: &Catalogue, asker: Asker) -> Result<Query, QueryError> {
+    let tree = text::parse(sql)?;
+    let clauses = Clauses { sql, asker };
+    let shape = clauses.shape(&tree)?;
+    for item in shape.items {
+        clauses.wildcard(item)?;
+    }
+    let table = table(catalogue, &shape.table)?;
+    let aliases = shape.items.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.as_str()),
+        _ => None,
+    });
+    let resolver = Resolver {
+        table,
+        alias: shape.alias.map(|alias| alias.value.as_str()),
+        aliases: aliases.collect(),
+        columns: Vec::new(),
+        sources: Vec::new(),
+    };
+    Planner { resolver, results: Vec::new(), grouping: Grouping::default() }.plan(&shape)
+}
+
+fn table<'a>(catalogue: &'a Catalogue, names: &[&Ident]) -> Result<&'a Table, QueryError> {
+    let name = joined(names);
+    let place = names.first().and_then(|name| at(name.span.start));
+    if let Some(table) = catalogue.table(&name) {
+        return Ok(table);
+    }
+    if let Some(absent) = catalogue.absent.iter().find(|absent| absent.name == name) {
+        return Err(QueryError::absent(place, format!("this node cannot give {name}: {}", absent.why)));
+    }
+    let hint = did_you_mean(&name, catalogue.tables.iter().map(|table| table.name.as_str()));
+    Err(QueryError::absent(place, format!("no table `{}` on this node{hint}", shorten(&name))))
+}
+
+struct Planner<'a> {
+    resolver: Resolver<'a>,
+    results: Vec<Item>,
+    grouping: Grouping,
+}
+
+/// A result column, or what results are ordered by.
+#[derive(Clone)]
+struct Item {
+    output: Output,
+    ty: Option<Type>,
+    field: Field,
+    position: Option<Position>,
+}
+
+impl Planner<'_> {
+    fn plan(mut self, shape: &Shape) -> Result<Query, QueryError> {
+        for item in shape.items {
+            self.select(item)?;
+        }
+        self.check_names()?;
+        let filter = match shape.filter {
+            Some(expr) => Some(Filter { resolver: &mut self.resolver, depth: 0 }.condition(expr)?),
+            None => None,
+        };
+        for expr in shape.group_by {
+            let key = self.group_key(expr)?;
+            if !self.grouping.keys.contains(&key) {
+                self.grouping.keys.push(key);
+            }
+        }
+        let grouped = !shape.group_by.is_empty() || !self.grouping.aggregates.is_empty();
+        if grouped {
+            self.check_grouped(shape)?;
+        }
+        let order = shape.order_by.iter().map(|order| self.order_key(order, grouped)).collect::<Result<_, _>>()?;
+        Ok(Query {
+            table: self.resolver.table.name.clone(),
+            per: self.resolver.table.per,
+            columns: self.resolver.columns,
+            outputs: self.results.iter().map(|item| item.output).collect(),
+            fields: self.results.into_iter().map(|item| item.field).collect(),
+            sources: self.resolver.sources,
+            filter,
+            grouping: grouped.then_some(self.grouping),
+            order,
+            limit: shape.limit,
+        })
+    }
+
+    fn select(&mut self, item: &SelectItem) -> Result<(), QueryError> {
+        let Some((expr, alias)) = shape::item(item)? else {
+            for column in self.resolver.table.columns.clone() {
+                let operand = self.resolver.table_column(column);
+                self.results.push(plain(operand, None));
+            }
+            return Ok(());
+        };
+        let mut item = self.item(expr)?;
+        if let Some(alias) = alias {
+            item.field.name.clone_from(&alias.value);
+        }
+        self.results.push(item);
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), QueryError> {
+        for (index, item) in self.results.iter().enumerate() {
+            if self.results[..index].iter().any(|other| other.field.name == item.field.name) {
+                let name = &item.field.name;
+                let message = format!("two result columns are called `{name}`: give one another name, with AS");
+                return Err(QueryError::text(item.position, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// A column or an aggregate.
+    fn item(&mut self, expr: &Expr) -> Result<Item, QueryError> {
+        match expr {
+            Expr::Nested(inner) => return self.item(inner),
+            Expr::Function(function) if !matches!(function.args, FunctionArguments::None) => {
+                let call = call(function)?;
+                if call.is_aggregate() {
+                    return self.aggregate(&call);
+                }
+            }
+            _ => {}
+        }
+        let operand = self.resolver.operand(expr)?;
+        Ok(plain(operand, at_expr(expr)))
+    }
+
+    fn aggregate(&mut self, call: &Call) -> Result<Item, QueryError> {
+        let position = call.position;
+        let (aggregate, ty, field) =
+            if let ("count", [FunctionArgExpr::Wildcard]) = (call.name.as_str(), &call.args[..]) {
+                (Aggregate::Rows, Some(Type::U64), field("count(*)".into(), Logical::Count, false))
+            } else {
+                let of = self.resolver.operand(call.argument()?)?;
+                let name = format!("{}({})", call.name, of.text);
+                if call.name == "count" {
+                    (Aggregate::Count(of.source), Some(Type::U64), field(name, Logical::Count, false))
+                } else {
+                    if !matches!(of.ty, None | Some(Type::U64 | Type::S64)) {
+                        let message = format!("{}(x) takes integers, and `{}` is none", call.name, of.text);
+                        return Err(QueryError::text(position, message));
+                    }
+                    let aggregate = match call.name.as_str() {
+                        "min" => Aggregate::Min(of.source),
+                        "max" => Aggregate::Max(of.source),
+                        _ => Aggregate::Sum(of.source),
+                    };
+                    // A sum may overflow. A group has rows, so where all have values it has a least and a greatest one.
+                    let nullable = of.nullable || matches!(aggregate, Aggregate::Sum(_));
+                    (aggregate, of.ty, field(name, of.logical, nullable))
+                }
+            };
+        let known = self.grouping.aggregates.iter().position(|other| *other == aggregate);
+        let index = known.unwrap_or(self.grouping.aggregates.len());
+        if known.is_none() {
+            self.grouping.aggregates.push(aggregate);
+        }
+        Ok(Item { output: Output::Aggregate(index), ty, field, position })
+    }
+
+    /// As in PostgreSQL, a column of the table goes before an alias of the same name.
+    fn group_key(&mut self, expr: &Expr) -> Result<SourceId, QueryError> {
+        if let Expr::Value(_) = expr {
+            return Err(QueryError::text(at_expr(expr), "GROUP BY takes names of columns, not their numbers"));
+        }
+        if let Expr::Identifier(name) = expr
+            && self.resolver.table.column(&name.value).is_none()
+            && let Some(item) = self.result(name)
+        {
+            return match item.output {
+                Output::Source(source) => Ok(source),
+                Output::Aggregate(_) => Err(grouped_by_aggregate(at_expr(expr))),
+            };
+        }
+        match self.item(expr)?.output {
+            Output::Source(source) => Ok(source),
+            Output::Aggregate(_) => Err(grouped_by_aggregate(at_expr(expr))),
+        }
+    }
+
+    /// As in PostgreSQL, an alias goes before a column of the table of the same name.
+    fn order_key(&mut self, order: &Order, grouped: bool) -> Result<OrderKey, QueryError> {
+        let Order { expr, descending, nulls_first } = *order;
+        if let Expr::Value(_) = expr {
+            return Err(QueryError::text(at_expr(expr), "ORDER BY takes names of columns, not their numbers"));
+        }
+        let result = match expr {
+            Expr::Identifier(name) => self.result(name).cloned(),
+            _ => None,
+        };
+        let item = match result {
+            Some(item) => item,
+            None => self.item(expr)?,
+        };
+        match item.output {
+            Output::Aggregate(_) if !grouped => {
+                let message = "an aggregate in ORDER BY needs GROUP BY, or an aggregate in the select list";
+                return Err(QueryError::text(item.position, message));
+            }
+            Output::Source(source) if grouped && !self.same_in_group(source) => {
+                return Err(not_grouped(&item));
+            }
+            _ => {}
+        }
+        let by = match (item.output, item.ty) {
+            // Handles have no order that means anything; people see the names.
+            (Output::Source(source), Some(Type::Scope)) => {
+                Output::Source(self.resolver.source(Source::ScopeName(source)))
+            }
+            (output, _) => output,
+        };
+        Ok(OrderKey { by, descending, nulls_first })
+    }
+
+    fn result(&self, name: &Ident) -> Option<&Item> {
+        self.results.iter().find(|item| item.field.name == name.value)
+    }
+
+    fn check_grouped(&mut self, shape: &Shape) -> Result<(), QueryError> {
+        let star = shape.items.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
+        if star {
+            let message = "`*` cannot stand beside GROUP BY or aggregates: name the columns";
+            return Err(QueryError::text(shape.items.iter().find_map(at_star), message));
+        }
+        for item in &self.results {
+            if let Output::Source(source) = item.output
+                && !self.same_in_group(source)
+            {
+                return Err(not_grouped(item));
+            }
+        }
+        if self.grouping.keys.is_empty() {
+            // The one group may have no rows: then there is no least and no greatest value either.
+            for item in &mut self.results {
+                if let Output::Aggregate(index) = item.output {
+                    let aggregate = self.grouping.aggregates[index];
+                    item.field.nullable |= matches!(aggregate, Aggregate::Min(_) | Aggregate::Max(_));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all rows of a group have the same value: a key, or a function of one.
+    fn same_in_group(&self, source: SourceId) -> bool {
+        self.grouping.keys.contains(&source)
+            || match self.resolver.sources[source] {
+                Source::ScopeName(of) | Source::IsNull { of, .. } => self.same_in_group(of),
+                Source::Table(_) | Source::Missing(_) => false,
+            }
+    }
+}
+
+fn plain(operand: Operand, position: Option<Position>) -> Item {
+    let Operand { source, ty, logical, nullable, text } = operand;
+    Item { output: Output::Source(source), ty, field: field(text, logical, nullable), position }
+}
+
+fn field(name: String, logical: Logical, nullable: bool) -> Field {
+    Field { name, logical: logical.as_str().into(), nullable, attributes: Vec::new() }
+}
+
+fn at_star(item: &SelectItem) -> Option<Position> {
+    match item {
+        SelectItem::Wildcard(options) => at(options.wildcard_token.0.span.start),
+        _ => None,
+    }
+}
+
+fn not_grouped(item: &Item) -> QueryError {
+    let name = &item.field.name;
+    let message = format!("`{name}` may differ within a group: name it in GROUP BY, or aggregate it");
+    QueryError::text(item.position, message)
+}
+
+fn grouped_by_aggregate(position: Option<Position>) -> QueryError {
+    QueryError::text(position, "an aggregate is made of groups: GROUP BY takes columns")
+}

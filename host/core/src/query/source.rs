@@ -1,0 +1,99 @@
+//! The columns that a query computes with, from those that were read.
+
+use super::expr::Source;
+use crate::{
+    batch::{Bitmap, Column, Values},
+    scope::ScopeId,
+    table::{TableColumn, Type},
+};
+use std::{borrow::Cow, collections::HashMap};
+
+/// One column for each source, each of `rows` rows and in the form that its type promises: what is not becomes NULL.
+pub(super) fn columns<'a>(
+    sources: &[Source],
+    types: &[TableColumn],
+    rows: usize,
+    read: &[&'a Column],
+    names: &dyn Fn(ScopeId) -> Option<String>,
+) -> Vec<Cow<'a, Column>> {
+    let mut columns: Vec<Cow<'a, Column>> = Vec::with_capacity(sources.len());
+    for source in sources {
+        let column = match source {
+            Source::Table(index) => match (read.get(*index), types.get(*index)) {
+                (Some(&column), Some(ty)) if column.len() == rows && fits(ty.ty, &column.values) => {
+                    Cow::Borrowed(column)
+                }
+                _ => Cow::Owned(Column::null(rows)),
+            },
+            Source::ScopeName(of) => Cow::Owned(scope_names(&columns[*of], names)),
+            Source::IsNull { of, negated } => {
+                let column = &columns[*of];
+                Cow::Owned(Column::full(Values::U32(
+                    (0..rows).map(|row| u32::from(column.has(row) == *negated)).collect(),
+                )))
+            }
+            Source::Missing(_) => Cow::Owned(Column::null(rows)),
+        };
+        columns.push(column);
+    }
+    columns
+}
+
+/// An integer of any width and sign, by value; None where it is NULL or no integer.
+#[inline]
+pub(super) fn number(column: &Column, row: usize) -> Option<i128> {
+    if !column.has(row) {
+        return None;
+    }
+    match &column.values {
+        Values::U64(v) => v.get(row).map(|&value| value.into()),
+        Values::S64(v) => v.get(row).map(|&value| value.into()),
+        Values::U32(v) => v.get(row).map(|&value| value.into()),
+        _ => None,
+    }
+}
+
+/// A column without a bitmap if every row has a value, and none of the bits past its last row.
+pub(super) fn tidy(values: Values, present: impl Fn(usize) -> bool) -> Column {
+    let rows = values.len();
+    let mut bits = Bitmap::zeros(rows);
+    let mut nulls = false;
+    for row in 0..rows {
+        let has = present(row);
+        nulls |= !has;
+        bits.0[row / 64] |= u64::from(has) << (row % 64);
+    }
+    Column { values, present: nulls.then_some(bits) }
+}
+
+fn fits(ty: Type, values: &Values) -> bool {
+    matches!(
+        (ty, values),
+        (Type::U64, Values::U64(_))
+            | (Type::S64, Values::S64(_))
+            | (Type::Text, Values::Code { .. })
+            | (Type::Scope | Type::Bool, Values::U32(_))
+    )
+}
+
+/// Each scope is asked for its name once.
+fn scope_names(scopes: &Column, names: &dyn Fn(ScopeId) -> Option<String>) -> Column {
+    let Values::U32(ids) = &scopes.values else { return Column::null(scopes.len()) };
+    let mut known: HashMap<ScopeId, Option<u32>> = HashMap::new();
+    let mut dictionary = Vec::new();
+    let mut present = Bitmap::zeros(ids.len());
+    let codes = ids.iter().enumerate().map(|(row, &id)| {
+        let code = scopes.has(row).then(|| {
+            *known.entry(id).or_insert_with(|| {
+                dictionary.push(names(id)?);
+                Some(dictionary.len() as u32 - 1)
+            })
+        });
+        let code = code.flatten();
+        present.set(row, code.is_some());
+        code.unwrap_or(0)
+    });
+    let codes = codes.collect();
+    let values = Values::Code { codes, names: dictionary };
+    tidy(values, |row| present.get(row))
+}
