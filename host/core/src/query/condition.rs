@@ -7,7 +7,7 @@ use super::{
     text::{at_expr, shorten},
 };
 use crate::table::Type;
-use sqlparser::ast::{BinaryOperator, Expr, FunctionArguments, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 
 /// How deep a condition may nest, so that neither this nor the evaluation overflows a stack. AND and OR in a row count once.
 const MAX_DEPTH: usize = 64;
@@ -55,18 +55,7 @@ impl Filter<'_, '_> {
         let condition = match expr {
             Expr::Nested(inner) => return self.term(inner),
             Expr::Value(value) => return literal(&value.value, at_expr(expr)),
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => return self.column(expr),
-            Expr::Function(function) => {
-                if !matches!(function.args, FunctionArguments::None) {
-                    let call = super::resolve::call(function)?;
-                    if call.is_aggregate() {
-                        let message =
-                            format!("{}(..) is of many rows, WHERE looks at one: filter the result", call.name);
-                        return Err(QueryError::text(call.position, message));
-                    }
-                }
-                return self.column(expr);
-            }
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_) => return self.column(expr),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => return negative(inner),
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => Condition::Not(Box::new(self.condition(expr)?)),
             Expr::BinaryOp { op: op @ BinaryOperator::And, .. } => Condition::All(self.chain(expr, op)?),

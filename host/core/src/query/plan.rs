@@ -14,7 +14,7 @@ use crate::{
     probe::Field,
     table::{Catalogue, Logical, Table, Type},
 };
-use sqlparser::ast::{Expr, FunctionArgExpr, FunctionArguments, Ident, SelectItem};
+use sqlparser::ast::{Expr, FunctionArgExpr, Ident, SelectItem};
 
 /// Checks a query's text against the tables of this node.
 ///
@@ -137,7 +137,7 @@ impl Planner<'_> {
     fn item(&mut self, expr: &Expr) -> Result<Item, QueryError> {
         match expr {
             Expr::Nested(inner) => return self.item(inner),
-            Expr::Function(function) if !matches!(function.args, FunctionArguments::None) => {
+            Expr::Function(function) => {
                 let call = call(function)?;
                 if call.is_aggregate() {
                     return self.aggregate(&call);

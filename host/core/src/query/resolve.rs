@@ -71,13 +71,6 @@ impl<'a> Resolver<'a> {
             Expr::Nested(inner) => self.operand(inner),
             Expr::Identifier(name) => self.column(&[name]),
             Expr::CompoundIdentifier(names) => self.column(&names.iter().collect::<Vec<_>>()),
-            // Words such as `user` that SQL calls without parentheses.
-            Expr::Function(function) if matches!(function.args, FunctionArguments::None) => {
-                match name_parts(&function.name) {
-                    Some(names) => self.column(&names),
-                    None => Err(unsupported(expr)),
-                }
-            }
             Expr::Function(function) => self.function(&call(function)?),
             Expr::IsNull(inner) => self.is_null(inner, false),
             Expr::IsNotNull(inner) => self.is_null(inner, true),
@@ -90,7 +83,9 @@ impl<'a> Resolver<'a> {
             "name" => self.name_of(call),
             "maybe" => self.maybe(call.argument()?),
             name => {
-                let message = format!("{name}(..) is of many rows: it stands in the select list, by itself");
+                let message = format!(
+                    "{name}(..) is of many rows: it stands in the select list by itself, not in WHERE, not within (..)"
+                );
                 Err(QueryError::text(call.position, message))
             }
         }
@@ -132,8 +127,12 @@ impl<'a> Resolver<'a> {
     }
 
     fn is_null(&mut self, inner: &Expr, negated: bool) -> Result<Operand, QueryError> {
-        if let Expr::IsNull(_) | Expr::IsNotNull(_) = inner {
-            return Err(unsupported(inner));
+        let mut bare = inner;
+        while let Expr::Nested(inner) = bare {
+            bare = inner;
+        }
+        if let Expr::IsNull(_) | Expr::IsNotNull(_) = bare {
+            return Err(unsupported(bare));
         }
         let of = self.operand(inner)?;
         let text = format!("{} IS {}NULL", of.text, if negated { "NOT " } else { "" });
@@ -214,6 +213,9 @@ pub(super) fn call(function: &Function) -> Result<Call<'_>, QueryError> {
         names => joined(names),
     };
     let refuse = |what: &str| Err(QueryError::text(position, format!("{}: {what}", shorten(&name))));
+    if let FunctionArguments::None = args {
+        return refuse("this is a word of SQL; a column of that name is written in double quotes");
+    }
     if !FUNCTIONS.contains(&name.as_str()) {
         let message = match name.as_str() {
             "histogram" => "histogram(x) is not supported: use count(*), sum, min or max".to_owned(),

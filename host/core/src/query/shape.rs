@@ -7,8 +7,8 @@ use super::{
     text::{at, at_expr, at_name, at_word, shorten},
 };
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, LimitClause, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort,
-    Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    Distinct, Expr, GroupByExpr, Ident, LimitClause, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderByOptions,
+    OrderBySort, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
 };
 
 /// The clauses of a query that are supported.
@@ -30,7 +30,7 @@ pub(super) struct Order<'a> {
     pub nulls_first: bool,
 }
 
-/// Takes texts' clauses apart; `sql` is there to say where one stands.
+/// Takes a query apart; its text is there to say where a clause stands.
 pub(super) struct Clauses<'a> {
     pub sql: &'a str,
     pub asker: Asker,
@@ -126,8 +126,11 @@ impl Clauses<'_> {
             flavor,
         } = select;
         let begin = at(select_token.0.span.start);
-        self.refuse(distinct.is_some(), "DISTINCT or ALL", "name the columns in GROUP BY to get each row once")
-            .map_err(|error| QueryError { position: begin, ..error })?;
+        match distinct {
+            Some(Distinct::All) => return Err(self.refused("ALL", "leave it out")),
+            Some(_) => return Err(self.refused("DISTINCT", "name the columns in GROUP BY to get each row once")),
+            None => {}
+        }
         self.refuse(having.is_some(), "HAVING", "take the groups that you want from the result")?;
         self.refuse(into.is_some(), "INTO", "leave it out")?;
         self.refuse(!named_window.is_empty(), "WINDOW", "use GROUP BY")?;
@@ -173,8 +176,11 @@ impl Clauses<'_> {
             )),
             [TableWithJoins { relation, joins }] => {
                 if !joins.is_empty() {
-                    let word = ["JOIN", "APPLY"].into_iter().find_map(|word| at_word(self.sql, word));
-                    return Err(QueryError::text(word, format!("JOIN is not supported: {join}")));
+                    // Such as CROSS APPLY: one that says JOIN does not get as far as this.
+                    return Err(QueryError::text(
+                        at_word(self.sql, "APPLY").or(begin),
+                        format!("joins are not supported: {join}"),
+                    ));
                 }
                 self.table(relation)
             }
@@ -269,9 +275,11 @@ impl Clauses<'_> {
             LimitClause::OffsetCommaLimit { offset: _, limit } => (Some(limit), true, [].as_slice()),
         };
         self.refuse(offset, "OFFSET", "the table may have changed before the next page; take all rows, or filter")?;
+        if !limit_by.is_empty() {
+            return Err(QueryError::text(at_word(self.sql, "LIMIT"), "LIMIT takes a number, and no BY"));
+        }
         let Some(limit) = limit else { return Ok(None) };
         self.for_people("LIMIT", "what is counted from a part of the rows is wrong; filter with WHERE")?;
-        self.refuse(!limit_by.is_empty(), "BY", "LIMIT takes a number")?;
         let number = match limit {
             Expr::Value(value) => match &value.value {
                 Value::Number(digits, false) => digits.parse().ok(),

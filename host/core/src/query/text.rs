@@ -6,7 +6,7 @@ use sqlparser::{
     dialect::PostgreSqlDialect,
     keywords::Keyword,
     parser::{Parser, ParserError},
-    tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
+    tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word},
 };
 
 /// Longest query, in bytes. It bounds how deep chains such as `a OR b OR c` nest in the tree, which the parser does not count.
@@ -24,6 +24,7 @@ pub(super) fn parse(sql: &str) -> Result<Box<Query>, QueryError> {
     }
     let tokens = tokens(sql).map_err(|error| QueryError::text(at(error.location), error.message))?;
     check_start(&tokens)?;
+    refuse_joins(&tokens)?;
     let mut parser =
         Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
     let query = parser.parse_query().map_err(unreadable)?;
@@ -97,6 +98,7 @@ pub(super) fn at_expr(mut expr: &Expr) -> Option<Position> {
             | Expr::Collate { expr, .. }
             | Expr::Named { expr, .. } => expr,
             Expr::Tuple(list) => list.first()?,
+            Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => sets.first()?.first()?,
             Expr::Array(array) => array.elem.first()?,
             Expr::Interval(interval) => &interval.value,
             Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => return at_query(subquery),
@@ -111,19 +113,18 @@ fn at_query(query: &Query) -> Option<Position> {
 
 /// Where `word` first stands as a word of its own: for clauses whose place the tree does not keep.
 pub(super) fn at_word(sql: &str, word: &str) -> Option<Position> {
-    let tokens = tokens(sql).ok()?;
+    find_word(&tokens(sql).ok()?, |found| found.value.eq_ignore_ascii_case(word))
+}
+
+/// Words in quotes and those after a period are names.
+fn find_word(tokens: &[TokenWithSpan], wanted: impl Fn(&Word) -> bool) -> Option<Position> {
     let mut after_period = false;
-    for TokenWithSpan { token, span } in &tokens {
+    for TokenWithSpan { token, span } in tokens {
         match token {
-            Token::Word(found) if found.quote_style.is_none() && !after_period => {
-                if found.value.eq_ignore_ascii_case(word) {
-                    return at(span.start);
-                }
-            }
-            Token::Whitespace(_) => continue,
-            _ => {}
+            Token::Word(word) if word.quote_style.is_none() && !after_period && wanted(word) => return at(span.start),
+            Token::Whitespace(_) => {}
+            token => after_period = *token == Token::Period,
         }
-        after_period = *token == Token::Period;
     }
     None
 }
@@ -146,6 +147,16 @@ fn check_start(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
         token => format!("a query begins with SELECT, not with `{}`", shorten(&token.to_string())),
     };
     Err(QueryError::text(at(span.start), message))
+}
+
+/// The parser does not count how deep `a JOIN b JOIN c` without ON nests, so that it must not get to see one.
+fn refuse_joins(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    match find_word(tokens, |word| word.keyword == Keyword::JOIN) {
+        Some(place) => {
+            Err(QueryError::text(Some(place), "JOIN is not supported: a query reads one table, write a query for each"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The parser writes the place at the end of its message.

@@ -246,7 +246,14 @@ fn compare<T: Ord>(a: Option<T>, by: &str, b: Option<T>) -> Option<bool> {
 }
 
 fn is_in<T: Ord + Copy>(value: Option<T>, list: &[Option<T>]) -> Option<bool> {
-    list.iter().fold(Some(false), |found, &element| or(found, compare(value, "=", element)))
+    let equal: Vec<Option<bool>> = list.iter().map(|&element| compare(value, "=", element)).collect();
+    if equal.contains(&Some(true)) {
+        Some(true)
+    } else if equal.contains(&None) {
+        None
+    } else {
+        Some(false)
+    }
 }
 
 fn or(a: Option<bool>, b: Option<bool>) -> Option<bool> {
