@@ -1,1 +1,7 @@
-//! See the modules.
+//! Metrics: what probes' samples become, and the page that Prometheus reads.
+
+pub mod exposition;
+pub mod family;
+pub mod format;
+pub mod histogram;
+pub mod value;
