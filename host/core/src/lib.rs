@@ -8,6 +8,7 @@ pub mod batch;
 pub mod config;
 pub mod metric;
 pub mod nearest;
+pub mod output;
 pub mod probe;
 pub mod proc;
 pub mod query;
