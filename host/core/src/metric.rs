@@ -4,4 +4,5 @@ pub mod exposition;
 pub mod family;
 pub mod format;
 pub mod histogram;
+pub mod registry;
 pub mod value;
