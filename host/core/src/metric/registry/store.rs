@@ -415,3 +415,6 @@ impl Part {
         hasher.hash_one((self.member, self.identity, &*self.name))
     }
 }
+
+#[cfg(test)]
+mod consistency;
