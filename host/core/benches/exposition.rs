@@ -2,6 +2,8 @@
 //!
 //! References in the same run: copying the finished page (nothing can write it faster), and copying the columns of the output.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
+
 use divan::{Bencher, black_box, counter::ItemsCount};
 use netsonde_core::{
     batch::{Column, Values},

@@ -140,7 +140,9 @@ impl FamilyPage<'_, '_> {
         if let Some(created) = created
             && self.page.format.is_openmetrics()
         {
-            line(self.page.out, self.name, "_created", labels, Value::F64(created.as_secs_f64()));
+            begin_line(self.page.out, self.name, "_created", labels);
+            seconds(self.page.out, created);
+            self.page.out.push(b'\n');
         }
     }
 
@@ -204,6 +206,20 @@ fn metadata(out: &mut Vec<u8>, what: &str, name: &[&str; 2], value: impl FnOnce(
 }
 
 fn line(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &str, value: Value) {
+    begin_line(out, name, suffix, labels);
+    value.write(out);
+    out.push(b'\n');
+}
+
+/// A time to the millisecond.
+fn seconds(out: &mut Vec<u8>, time: Duration) {
+    let millis = time.subsec_millis();
+    Value::U64(time.as_secs()).write(out);
+    out.extend([b'.', b'0' + (millis / 100) as u8, b'0' + (millis / 10 % 10) as u8, b'0' + (millis % 10) as u8]);
+}
+
+/// All of a line but the value.
+fn begin_line(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &str) {
     out.reserve(name.len() + suffix.len() + labels.len() + 32);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(suffix.as_bytes());
@@ -213,8 +229,6 @@ fn line(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &str, value: Value)
         out.push(b'}');
     }
     out.push(b' ');
-    value.write(out);
-    out.push(b'\n');
 }
 
 /// Appends `name="value"`, after a comma if something stands there already. Escapes are the same in all formats. NUL becomes U+FFFD: some

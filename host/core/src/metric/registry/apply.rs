@@ -235,6 +235,7 @@ impl Pass<'_> {
     fn find(&mut self, metric: &mut Metric, rows: &Rows<'_>) -> Result<(), OutputError> {
         self.prepare(rows);
         let is_once = matches!(rows.given, Given::Samples(Operation::Set | Operation::Total));
+        let first = self.scratch.targets.len();
         for row in 0..rows.len() {
             if !rows.has(row) {
                 self.scratch.targets.push(ABSENT);
@@ -249,26 +250,33 @@ impl Pass<'_> {
             }
             self.scratch.targets.push(target);
         }
+        metric.store.keep_hints(&self.scratch.targets[first..]);
         Ok(())
     }
 
-    /// What a row is of, and whether it is the first such row in this output. The latter only if `is_once`.
+    /// The member, or with totals the part, of a row, and whether this is the first row of it. The latter only if `is_once`.
     fn find_row(&mut self, metric: &mut Metric, rows: &Rows<'_>, row: usize, is_once: bool) -> (Index, bool) {
-        let (scope, member) = self.member(metric, rows, row);
-        let Encoder { change, part, .. } = &self.scratch.encoder;
-        match (rows.given, member) {
-            (Given::Samples(Operation::Total), Some(member)) => {
-                if let Some(part) = metric.store.find_part(member, change.identity, part) {
-                    return (part, metric.store.mark_part(part, self.output));
-                }
-                (NEW, self.scratch.is_first(rows.metric, scope))
-            }
-            (_, Some(member)) => {
+        let scope = self.encode(metric, rows, row);
+        let store = &mut metric.store;
+        let hint = store.hint(row);
+        let Encoder { change, key, part, .. } = &self.scratch.encoder;
+        if rows.given == Given::Samples(Operation::Total) {
+            let find_part = |member| store.find_part(member, change.identity, part);
+            let known = store
+                .find_part_at(hint, (scope, key), change.identity, part)
+                .or_else(|| store.find(scope, key, Index::MAX).and_then(find_part));
+            return match known {
+                Some(part) => (part, store.mark_part(part, self.output)),
+                None => (NEW, self.scratch.is_first(rows.metric, scope)),
+            };
+        }
+        match store.find(scope, key, hint) {
+            Some(member) => {
                 let unchanged = change.identity == 0;
-                let is_first = metric.store.mark(member, self.output, unchanged);
+                let is_first = store.mark(member, self.output, unchanged);
                 (member, is_first && (unchanged || !is_once || self.scratch.is_first(rows.metric, scope)))
             }
-            (_, None) => (NEW, !is_once || self.scratch.is_first(rows.metric, scope)),
+            None => (NEW, !is_once || self.scratch.is_first(rows.metric, scope)),
         }
     }
 
@@ -307,16 +315,19 @@ impl Pass<'_> {
             metric.store.advance(part, rows.value(row), self.now);
             return Ok(());
         }
-        let (scope, member) = self.member(metric, rows, row);
-        let member = match member {
+        let (scope, known) = self.member(metric, rows, row);
+        let member = match known {
             Some(member) => member,
             None => self.admit(metric, scope).ok_or(Reason::SeriesBudget)?,
         };
         let Encoder { change, part, .. } = &self.scratch.encoder;
-        match metric.store.begin_part(member, change.identity, part, rows.value(row), self.now) {
-            true => Ok(()),
-            false => Err(Reason::PartBudget),
+        if metric.store.begin_part(member, change.identity, part, rows.value(row), self.now) {
+            return Ok(());
         }
+        if known.is_none() {
+            metric.store.remove_idle(member);
+        }
+        Err(Reason::PartBudget)
     }
 
     fn change_row(&mut self, metric: &mut Metric, rows: &Rows<'_>, row: usize, target: Index) -> Result<(), Reason> {
@@ -353,7 +364,7 @@ impl Pass<'_> {
         }
         self.applied.add(Reason::SeriesOther);
         let key = other_key(&family.labels);
-        if let Some(other) = store.find(scope, &key) {
+        if let Some(other) = store.find(scope, &key, Index::MAX) {
             return Ok(other);
         }
         let who = Who::new(family.scoped, scope, self.scopes);
@@ -394,11 +405,15 @@ impl Pass<'_> {
         self.scratch.encoder.prepare(self.limits.label_bytes, rows.labels.iter().chain(rows.parts));
     }
 
-    /// Encodes a row, and looks its member up.
+    /// Encodes a row that had no member when the first pass was made, and looks whether it has one now.
     fn member(&mut self, metric: &Metric, rows: &Rows<'_>, row: usize) -> (ScopeId, Option<Index>) {
-        let scope = handle(rows.scopes, row);
+        let scope = self.encode(metric, rows, row);
+        (scope, metric.store.find(scope, &self.scratch.encoder.key, Index::MAX))
+    }
+
+    fn encode(&mut self, metric: &Metric, rows: &Rows<'_>, row: usize) -> ScopeId {
         self.scratch.encoder.encode(row, &metric.family.labels, rows.labels, self.scopes);
         self.scratch.encoder.encode_part(row, rows.parts);
-        (scope, metric.store.find(scope, &self.scratch.encoder.key))
+        handle(rows.scopes, row)
     }
 }

@@ -7,10 +7,14 @@ use crate::{
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
+use smallvec::SmallVec;
 use std::{collections::HashSet, hash::BuildHasher, time::Duration};
 
 /// Index of a member or part, in four bytes: memory ends long before they do.
 pub(super) type Index = u32;
+
+/// A key. Most fit in: to compare one must not cost a cache miss.
+type Bytes = SmallVec<[u8; 24]>;
 
 /// One series of the page.
 pub(super) struct Series {
@@ -55,7 +59,7 @@ pub(super) struct State {
 /// What one scope (0: none) gives to a series. It is found by the scope and the final texts of the labels.
 struct Member {
     scope: ScopeId,
-    key: Box<[u8]>,
+    key: Bytes,
     series: usize,
     parts: u32,
     /// Whether anything but totals came from it.
@@ -70,7 +74,7 @@ struct Part {
     member: Index,
     /// Tells labels and parts apart that became equal when they were cut.
     identity: u64,
-    name: Box<[u8]>,
+    name: Bytes,
     last: Value,
     seen: Duration,
     output: u64,
@@ -85,6 +89,7 @@ pub(super) struct Store {
     by_labels: HashTable<usize>,
     parts: Slab<Part>,
     by_part: HashTable<Index>,
+    hints: Vec<Index>,
     /// Series that are not `beyond`, and parts but for the first of each series.
     used: usize,
     limit: usize,
@@ -102,6 +107,7 @@ impl Store {
             by_labels: HashTable::new(),
             parts: Slab::new(),
             by_part: HashTable::new(),
+            hints: Vec::new(),
             used: 0,
             limit,
         }
@@ -116,14 +122,29 @@ impl Store {
         self.series.iter().map(|(_, series)| series).filter(move |series| series.data.is_visible(collection))
     }
 
-    /// The member of a row.
-    pub fn find(&self, scope: ScopeId, key: &[u8]) -> Option<Index> {
+    /// The member of a row. `hint` is what it might be: it spares the hash and the jump into the table.
+    pub fn find(&self, scope: ScopeId, key: &[u8], hint: Index) -> Option<Index> {
+        if self.members.get(hint as usize).is_some_and(|member| member.scope == scope && *member.key == *key) {
+            return Some(hint);
+        }
         let hash = self.hasher.hash_one((scope, key));
         let is_it = |&index: &Index| {
             let member = &self.members[index as usize];
             member.scope == scope && *member.key == *key
         };
         self.by_row.find(hash, is_it).copied()
+    }
+
+    /// What `row` of the last output was of: mostly, the next one has the same rows in the same order.
+    pub fn hint(&self, row: usize) -> Index {
+        self.hints.get(row).copied().unwrap_or(Index::MAX)
+    }
+
+    /// Keeps what the rows of an output are of, for the next one; no more of them than there are members and parts.
+    pub fn keep_hints(&mut self, targets: &[Index]) {
+        let most = self.members.len() + self.parts.len();
+        self.hints.clear();
+        self.hints.extend_from_slice(&targets[..targets.len().min(most)]);
     }
 
     /// Makes a member for a row that has none. Its series is made too unless it is there already, for another scope; none if the budget is
@@ -219,6 +240,14 @@ impl Store {
         }
     }
 
+    /// The part of a row, if it is `hint`.
+    pub fn find_part_at(&self, hint: Index, row: (ScopeId, &[u8]), identity: u64, name: &[u8]) -> Option<Index> {
+        let part = self.parts.get(hint as usize)?;
+        let member = self.members.get(part.member as usize)?;
+        let is_it = (member.scope, &*member.key) == row && (part.identity, &*part.name) == (identity, name);
+        is_it.then_some(hint)
+    }
+
     /// The part of a member.
     pub fn find_part(&self, member: Index, identity: u64, name: &[u8]) -> Option<Index> {
         let is_it = |&index: &Index| {
@@ -243,7 +272,6 @@ impl Store {
         let series = &mut self.series[self.members[member as usize].series];
         if series.parts > 0 {
             if full {
-                self.remove_idle(member);
                 return false;
             }
             self.used += 1;
@@ -324,7 +352,7 @@ impl Store {
     }
 
     /// Removes a member to which nothing was added and that has no parts.
-    fn remove_idle(&mut self, member: Index) {
+    pub fn remove_idle(&mut self, member: Index) {
         let idle = &self.members[member as usize];
         if idle.parts == 0 && !idle.added {
             self.remove_member(member as usize);

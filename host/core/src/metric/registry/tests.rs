@@ -383,9 +383,9 @@ fn rule_11_created_is_when_counting_began() {
     assert_eq!(
         created,
         [
-            r#"netsonde_p_c_created{namespace="n",pod="a",x="add"} 1700001000.0"#,
-            r#"netsonde_p_c_created{namespace="n",pod="b",x="add"} 1700002000.0"#,
-            r#"netsonde_p_h_created{namespace="n",pod="b",x="observe"} 1700002000.0"#,
+            r#"netsonde_p_c_created{namespace="n",pod="a",x="add"} 1700001000.000"#,
+            r#"netsonde_p_c_created{namespace="n",pod="b",x="add"} 1700002000.000"#,
+            r#"netsonde_p_h_created{namespace="n",pod="b",x="observe"} 1700002000.000"#,
         ]
     );
 }
@@ -527,4 +527,19 @@ fn rule_9_two_peers_that_look_the_same_are_no_duplicates() {
         let delays = Samples { labels, ..samples(0, Set, &[(pod, "", 1.0), (pod, "", 2.0)]) };
         assert_eq!(node.apply(Output { samples: vec![delays], ..Output::default() }).is_ok(), is_good);
     }
+}
+
+#[test]
+fn rule_7_a_refused_part_takes_nothing_from_a_dead_scope() {
+    let mut node = Node::new(&[("c", Counter)], 1);
+    let (old, new) = (node.pod("a"), node.pod("a"));
+    node.give(0, Total, &[(old, "a", 1.0)]).unwrap();
+    node.kill(old);
+    node.now = at(1300);
+    node.registry.expire_parts(node.now);
+    node.give(0, Total, &[(new, "a", 2.0)]).unwrap();
+    let (total, add) = (samples(0, Total, &[(old, "a", 4.0)]), samples(0, Add, &[(old, "a", 8.0)]));
+    let applied = node.apply(Output { samples: vec![total, add], ..Output::default() }).unwrap();
+    assert_eq!((applied.samples, applied.count(Reason::PartBudget)), (1, 1));
+    assert_lines(&node, &[r#"c_total{pod="a",x="a"} 11"#]);
 }

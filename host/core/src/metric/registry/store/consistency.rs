@@ -12,7 +12,7 @@ impl Store {
         }
         let mut parts_of_series = HashMap::<usize, u32>::new();
         for (index, member) in &self.members {
-            assert_eq!(self.find(member.scope, &member.key), Some(index as Index));
+            assert_eq!(self.find(member.scope, &member.key, Index::MAX), Some(index as Index));
             assert_eq!(member.parts, parts.get(&(index as Index)).copied().unwrap_or(0));
             *members.entry(member.series).or_default() += 1;
             *parts_of_series.entry(member.series).or_default() += member.parts;
