@@ -1,11 +1,13 @@
 //! The series of one metric, the scopes that feed them, and the last totals of their parts.
 
-use crate::{
-    metric::{exposition::FamilyPage, histogram::Histogram, value::Value},
-    scope::ScopeId,
-};
+mod series;
+
+pub(super) use series::{Data, State};
+
+use crate::{metric::value::Value, scope::ScopeId};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use series::Series;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::{collections::HashSet, hash::BuildHasher, time::Duration};
@@ -15,46 +17,6 @@ pub(super) type Index = u32;
 
 /// A key. Most fit in: to compare one must not cost a cache miss.
 type Bytes = SmallVec<[u8; 24]>;
-
-/// One series of the page.
-pub(super) struct Series {
-    /// Rendered once: `pod="a",device="eth0"`.
-    labels: Box<str>,
-    data: Data,
-    /// How many scopes feed it; more than one where their labels are equal (rule 5).
-    members: u32,
-    parts: u32,
-    /// An `other`, which exists only because the budget was used up, and is not counted in it.
-    beyond: bool,
-}
-
-pub(super) enum Data {
-    /// `created` since the Unix epoch, where the value began at 0 then.
-    Counter {
-        value: Value,
-        created: Option<Duration>,
-    },
-    Histogram {
-        histogram: Box<Histogram>,
-        created: Duration,
-    },
-    Gauge {
-        value: Value,
-        state: State,
-    },
-    GaugeHistogram {
-        histogram: Box<Histogram>,
-        state: State,
-        output: u64,
-    },
-}
-
-/// Whose state a gauge shows, and of which collection.
-#[derive(Clone, Copy, Default)]
-pub(super) struct State {
-    owner: ScopeId,
-    collection: u64,
-}
 
 /// What one scope (0: none) gives to a series. It is found by the scope and the final texts of the labels.
 struct Member {
@@ -385,56 +347,6 @@ impl Store {
             entry.remove();
         }
         self.used -= usize::from(!series.beyond);
-    }
-}
-
-impl Series {
-    pub fn write(&self, page: &mut FamilyPage<'_, '_>) {
-        match &self.data {
-            Data::Counter { value, created } => page.sample_of(&self.labels, *value, *created),
-            Data::Gauge { value, .. } => page.sample_of(&self.labels, *value, None),
-            Data::Histogram { histogram, created } => page.histogram_of(&self.labels, histogram, Some(*created)),
-            Data::GaugeHistogram { histogram, .. } => page.histogram_of(&self.labels, histogram, None),
-        }
-    }
-}
-
-impl Data {
-    fn is_visible(&self, collection: u64) -> bool {
-        self.state().is_none_or(|state| state.collection == collection)
-    }
-
-    fn state(&self) -> Option<State> {
-        match self {
-            Data::Counter { .. } | Data::Histogram { .. } => None,
-            Data::Gauge { state, .. } | Data::GaugeHistogram { state, .. } => Some(*state),
-        }
-    }
-
-    fn state_mut(&mut self) -> Option<&mut State> {
-        match self {
-            Data::Counter { .. } | Data::Histogram { .. } => None,
-            Data::Gauge { state, .. } | Data::GaugeHistogram { state, .. } => Some(state),
-        }
-    }
-
-    /// Adds what a total grew by. When the kernel began to count is not known, so the series has no `_created` (rule 11).
-    fn add_total(&mut self, increase: Value) {
-        if let Data::Counter { value, created } = self {
-            value.add(increase);
-            *created = None;
-        }
-    }
-}
-
-impl State {
-    /// Makes it the state of `owner` in `collection`, unless a newer scope has given it one there.
-    fn take(&mut self, owner: ScopeId, collection: u64) -> bool {
-        let free = self.collection != collection || self.owner <= owner;
-        if free {
-            *self = State { owner, collection };
-        }
-        free
     }
 }
 
