@@ -1,1 +1,158 @@
-//! See the modules.
+//! The configuration file: YAML text in, a [`Config`] or every error at once out.
+//!
+//! What each key means is told once, in the table of `config/key.rs`: the decoder, the near names of its messages, and [`print`](print()) use
+//! it. Nothing here opens a file.
+
+mod key;
+mod print;
+mod quantity;
+mod read;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use print::print;
+
+/// A file larger than this is refused, in bytes.
+pub const MAX_FILE: usize = 1 << 20;
+
+/// The effective configuration. Paths are resolved; what the file left out has its default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// None: the host name.
+    pub node: Option<String>,
+    pub listen: SocketAddr,
+    /// In the file's order. None: the built-in ones; empty: none.
+    pub probes: Option<Vec<Probe>>,
+    pub probe_folder: PathBuf,
+    pub cache_folder: PathBuf,
+    pub proc_root: PathBuf,
+    pub netns_folder: PathBuf,
+    /// None: the network namespace of process 1.
+    pub host_netns: Option<PathBuf>,
+    pub collection: Collection,
+    pub drain: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collection {
+    pub min_interval: Duration,
+    pub idle_interval: Duration,
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    pub name: String,
+    /// None: the built-in probe of this name, else `NAME.wasm` in the probe folder.
+    pub module: Option<Module>,
+    /// The probe's own; the host does not look inside.
+    pub settings: serde_json::Value,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Module {
+    Builtin(String),
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: u64,
+    /// CPU time of one call.
+    pub deadline: Duration,
+    /// Wall time of one call.
+    pub wall: Duration,
+    /// For each metric.
+    pub series: u64,
+    /// A second.
+    pub events: u64,
+    /// Bytes.
+    pub label: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 13119)),
+            probes: None,
+            probe_folder: "/etc/netsonde/probes".into(),
+            cache_folder: "/var/cache/netsonde".into(),
+            proc_root: "/proc".into(),
+            netns_folder: "/run/netns".into(),
+            host_netns: None,
+            collection: Collection::default(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Collection {
+    fn default() -> Self {
+        Self {
+            min_interval: Duration::from_secs(1),
+            idle_interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 16 << 20,
+            deadline: Duration::from_millis(100),
+            wall: Duration::from_secs(1),
+            series: 10_000,
+            events: 1000,
+            label: 256,
+        }
+    }
+}
+
+impl Probe {
+    /// As it is when the file gives its name alone.
+    pub fn named(name: impl Into<String>) -> Self {
+        let settings = serde_json::Value::Object(serde_json::Map::new());
+        Self { name: name.into(), module: None, settings, limits: Limits::default() }
+    }
+}
+
+/// One thing that is wrong in the file. Line and column count from 1, the column in characters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}")]
+pub struct ConfigError {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
+/// Reads the configuration from `text`, all of the file.
+///
+/// `file` is only for the messages. Relative paths in the text are relative to `folder`, which should be the absolute path of the file's
+/// folder. On failure every error is in the list, in the file's order; only after a syntax error the rest of the file stays unread.
+pub fn parse(text: &str, file: &str, folder: &Path) -> Result<Config, Vec<ConfigError>> {
+    let place =
+        |(at, message): yaml::Fault| ConfigError { file: file.to_owned(), line: at.line, column: at.column, message };
+    if text.len() > MAX_FILE {
+        let message = format!("this file has {} bytes; a configuration has {MAX_FILE} at most", text.len());
+        return Err(vec![place((yaml::Position::START, message))]);
+    }
+    let (node, mut faults) = yaml::load(text);
+    let config = read::config(&node, folder, &mut faults);
+    if faults.is_empty() {
+        return Ok(config);
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    Err(faults.into_iter().map(place).collect())
+}

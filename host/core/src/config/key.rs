@@ -1,0 +1,209 @@
+//! The table of keys: what each is called, what it means, and where its value goes.
+
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use super::{Config, Module, Probe};
+
+/// One key. `T` is what it is a part of: the whole configuration, or one probe's entry.
+pub struct Key<T: 'static> {
+    /// From the top of `T`, with dots.
+    pub path: &'static str,
+    /// The manual.
+    pub doc: &'static str,
+    /// A right value, as it stands in the file.
+    pub example: &'static str,
+    pub value: Value<T>,
+}
+
+/// What kind of value a key has, where in `T` it is, and its bounds.
+pub enum Value<T: 'static> {
+    /// A mapping of the keys whose path begins with this one's.
+    Section,
+    Text(Place<T, Option<String>>),
+    Address(Place<T, SocketAddr>),
+    Path(Place<T, PathBuf>),
+    OptionalPath(Place<T, Option<PathBuf>>),
+    Time(Place<T, Duration>, RangeInclusive<Duration>),
+    Size(Place<T, u64>, RangeInclusive<u64>),
+    Count(Place<T, u64>, RangeInclusive<u64>),
+    Rate(Place<T, u64>, RangeInclusive<u64>),
+    Module(Place<T, Option<Module>>),
+    /// Anything; handed on as JSON.
+    Any(Place<T, serde_json::Value>),
+    Probes(Place<T, Option<Vec<Probe>>>),
+    /// Not a key of this release, but one that people try: what to tell them.
+    Elsewhere(&'static str),
+}
+
+type Place<T, V> = fn(&mut T) -> &mut V;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The file's top level and its sections.
+pub static CONFIG: &[Key<Config>] = &[
+    Key {
+        path: "node",
+        doc: "The name of this node, as it is shown to people. Without it: the host name.",
+        example: "worker-3",
+        value: Value::Text(|c| &mut c.node),
+    },
+    Key {
+        path: "listen",
+        doc: "Address and port of the HTTP server with /metrics. Other machines reach it only when this is not a loopback address.",
+        example: "127.0.0.1:13119",
+        value: Value::Address(|c| &mut c.listen),
+    },
+    Key {
+        path: "probes",
+        doc: "The probes that run, no others, by name. Without this key: the built-in ones. `{}`: none.",
+        example: "{ sockstat: {} }",
+        value: Value::Probes(|c| &mut c.probes),
+    },
+    Key {
+        path: "probe_folder",
+        doc: "A file NAME.wasm in this folder can be named under `probes` without saying where its module is.",
+        example: "/etc/netsonde/probes",
+        value: Value::Path(|c| &mut c.probe_folder),
+    },
+    Key {
+        path: "cache_folder",
+        doc: "Compiled modules are kept here. The folder must belong to the agent's user, with mode 0700; it is made if it is missing.",
+        example: "/var/cache/netsonde",
+        value: Value::Path(|c| &mut c.cache_folder),
+    },
+    Key {
+        path: "proc_root",
+        doc: "Where the node's procfs is mounted; in a container often a folder such as /host/proc.",
+        example: "/proc",
+        value: Value::Path(|c| &mut c.proc_root),
+    },
+    Key {
+        path: "netns_folder",
+        doc: "Where `ip netns` keeps its named network namespaces.",
+        example: "/run/netns",
+        value: Value::Path(|c| &mut c.netns_folder),
+    },
+    Key {
+        path: "host_netns",
+        doc: "The network namespace that is called `host`, as a file. Without it: that of process 1 under `proc_root`.",
+        example: "/run/netns/node",
+        value: Value::OptionalPath(|c| &mut c.host_netns),
+    },
+    Key {
+        path: "collection",
+        doc: "A collection reads the tables and asks every probe; a scrape causes one.",
+        example: "{ min_interval: 1s }",
+        value: Value::Section,
+    },
+    Key {
+        path: "collection.min_interval",
+        doc: "A scrape takes the last collection's answer if it is younger than this. 0s to 1h.",
+        example: "1s",
+        value: Value::Time(|c| &mut c.collection.min_interval, Duration::ZERO..=HOUR),
+    },
+    Key {
+        path: "collection.idle_interval",
+        doc: "Without a scrape for this long, the agent collects by itself, so that namespaces that go are noticed. 1s to 1h.",
+        example: "15s",
+        value: Value::Time(|c| &mut c.collection.idle_interval, SECOND..=HOUR),
+    },
+    Key {
+        path: "collection.timeout",
+        doc: "A collection ends after this time; tables and probes that are not done by then have failed in it. A scrape's own timeout may \
+              end it sooner. 10ms to 1m.",
+        example: "5s",
+        value: Value::Time(|c| &mut c.collection.timeout, Duration::from_millis(10)..=MINUTE),
+    },
+    Key {
+        path: "drain",
+        doc: "On SIGTERM, requests that are being answered get this long to end. 0s to 5m.",
+        example: "5s",
+        value: Value::Time(|c| &mut c.drain, Duration::ZERO..=Duration::from_secs(300)),
+    },
+    Key {
+        path: "sinks",
+        doc: "",
+        example: "",
+        value: Value::Elsewhere("is not in this release: there are no events yet"),
+    },
+    Key {
+        path: "pods",
+        doc: "",
+        example: "",
+        value: Value::Elsewhere("is not in this release: namespaces have no pods yet"),
+    },
+    Key { path: "compat", doc: "", example: "", value: Value::Elsewhere("is not in this release") },
+    Key {
+        path: "log",
+        doc: "",
+        example: "",
+        value: Value::Elsewhere(
+            "is no key: the log level is set by the environment variable NETSONDE_LOG, such as `debug`",
+        ),
+    },
+];
+
+/// One probe's entry under `probes`.
+pub static PROBE: &[Key<Probe>] = &[
+    Key {
+        path: "module",
+        doc: "The probe's component: a file, or `builtin:NAME`. Without it: the built-in probe of this name, else NAME.wasm in the probe \
+              folder.",
+        example: "handshake.wasm",
+        value: Value::Module(|p| &mut p.module),
+    },
+    Key {
+        path: "settings",
+        doc: "The probe's own settings. It checks them; `netsonde probe inspect` tells what it knows.",
+        example: "{}",
+        value: Value::Any(|p| &mut p.settings),
+    },
+    Key {
+        path: "limits",
+        doc: "What the probe may use. Whatever is cut off by a limit is counted.",
+        example: "{ memory: 16MiB }",
+        value: Value::Section,
+    },
+    Key {
+        path: "limits.memory",
+        doc: "Memory of its instance. 64KiB to 1GiB.",
+        example: "16MiB",
+        value: Value::Size(|p| &mut p.limits.memory, (64 << 10)..=(1 << 30)),
+    },
+    Key {
+        path: "limits.deadline",
+        doc: "CPU time of one call. 1ms to 10s.",
+        example: "100ms",
+        value: Value::Time(|p| &mut p.limits.deadline, MILLISECOND..=Duration::from_secs(10)),
+    },
+    Key {
+        path: "limits.wall",
+        doc: "Time that passes during one call, on a busy node more than its CPU time; not less than the deadline. 1ms to 1m.",
+        example: "1s",
+        value: Value::Time(|p| &mut p.limits.wall, MILLISECOND..=MINUTE),
+    },
+    Key {
+        path: "limits.series",
+        doc: "Series of each of its metrics; beyond, new ones become `other`, or are dropped if they are gauges. 1 to 1000000.",
+        example: "10000",
+        value: Value::Count(|p| &mut p.limits.series, 1..=1_000_000),
+    },
+    Key {
+        path: "limits.events",
+        doc: "Events a second. 1/s to 100000/s.",
+        example: "1000/s",
+        value: Value::Rate(|p| &mut p.limits.events, 1..=100_000),
+    },
+    Key {
+        path: "limits.label",
+        doc: "Length of a label's value; a longer one is cut. 8B to 4KiB.",
+        example: "256B",
+        value: Value::Size(|p| &mut p.limits.label, 8..=4096),
+    },
+];
+
+/// What self metrics are called (`netsonde_WORD_...`): no probe may take their place.
+pub static RESERVED_NAMES: &[&str] = &["probe", "source", "rows", "dropped", "build", "process"];

@@ -1,0 +1,213 @@
+//! The decoder: a tree of nodes and the table of keys → values in their places, and all that is wrong.
+
+use std::{net::SocketAddr, path::Path, path::PathBuf};
+
+use super::{
+    Config, Module, Probe,
+    key::{CONFIG, Key, PROBE, RESERVED_NAMES, Value},
+    quantity::{parse_rate, parse_size, parse_time, quoted, show_rate, show_size, show_time, within},
+    yaml::{Entry, Fault, Kind, Node, Position},
+};
+use crate::nearest::did_you_mean;
+
+/// The defaults, with what `node` says put over them. Whatever is wrong is added to `faults`; the result is then of no use.
+pub fn config(node: &Node, folder: &Path, faults: &mut Vec<Fault>) -> Config {
+    let mut config = Config::default();
+    let mut reader = Reader { folder, faults };
+    let root = Entry { key: String::new(), at: node.at, value: node.clone() };
+    reader.mapping(CONFIG, "", "", &root, &mut config);
+    let collection = &config.collection;
+    if collection.idle_interval < collection.min_interval {
+        let message = "`collection.idle_interval` is shorter than `collection.min_interval`; make it as long at least";
+        reader.fault(position_of(node, "collection"), message.to_owned());
+    }
+    config
+}
+
+struct Reader<'a> {
+    folder: &'a Path,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, at: Position, message: String) {
+        self.faults.push((at, message));
+    }
+
+    /// The keys of `table` below `section`. `name` is what the mapping is called in messages, empty for the whole file.
+    fn mapping<T>(&mut self, table: &'static [Key<T>], section: &str, name: &str, entry: &Entry, into: &mut T) {
+        match &entry.value.kind {
+            Kind::Null | Kind::Refused => {}
+            Kind::Mapping(entries) => {
+                for entry in entries {
+                    self.key(table, section, name, entry, into);
+                }
+            }
+            _ => {
+                let what = if name.is_empty() { "the configuration".to_owned() } else { format!("`{name}`") };
+                let found = entry.value.found();
+                let known = known_here(table, section);
+                self.fault(entry.value.at, format!("{what} must be a mapping of {known}; found {found}"));
+            }
+        }
+    }
+
+    fn key<T>(&mut self, table: &'static [Key<T>], section: &str, name: &str, entry: &Entry, into: &mut T) {
+        let path = joined(section, &entry.key);
+        // A dot in a key must not reach into a section.
+        let key = table.iter().find(|key| key.path == path && !entry.key.contains('.'));
+        let Some(key) = key else {
+            let near = did_you_mean(&entry.key, names(table, section));
+            let inside = if name.is_empty() { String::new() } else { format!(" in `{name}`") };
+            let help = if near.is_empty() { format!("; known here are {}", known_here(table, section)) } else { near };
+            return self.fault(entry.at, format!("unknown key {}{inside}{help}", quoted(&entry.key)));
+        };
+        let name = joined(name, &entry.key);
+        match (&key.value, &entry.value.kind) {
+            (_, Kind::Refused) => {}
+            (Value::Elsewhere(message), _) => self.fault(entry.at, format!("`{name}` {message}")),
+            (Value::Section, _) => self.mapping(table, key.path, &name, entry, into),
+            (Value::Probes(place), Kind::Mapping(entries)) => {
+                *place(into) = Some(entries.iter().filter_map(|entry| self.probe(&name, entry)).collect());
+            }
+            (Value::Any(place), kind) => {
+                if *kind != Kind::Null {
+                    *place(into) = entry.value.to_json();
+                }
+            }
+            (_, Kind::Null) => {
+                let message =
+                    format!("`{name}` has no value; give it one, such as `{}`, or leave the key out", key.example);
+                self.fault(entry.at, message);
+            }
+            _ => {
+                if let Err(message) = scalar(key, self.folder, &entry.value, into) {
+                    self.fault(entry.value.at, format!("`{name}`: {message}"));
+                }
+            }
+        }
+    }
+
+    fn probe(&mut self, section: &str, entry: &Entry) -> Option<Probe> {
+        if let Err(message) = check_probe_name(&entry.key) {
+            self.fault(entry.at, message);
+            return None;
+        }
+        let mut probe = Probe::named(&entry.key);
+        let before = self.faults.len();
+        self.mapping(PROBE, "", &joined(section, &entry.key), entry, &mut probe);
+        if probe.limits.wall < probe.limits.deadline && self.faults.len() == before {
+            let (wall, deadline) = (show_time(probe.limits.wall), show_time(probe.limits.deadline));
+            let message = format!(
+                "the limit `wall` of probe `{}` ({wall}) is shorter than its `deadline` ({deadline}); make it as long at least",
+                probe.name
+            );
+            self.fault(position_of(&entry.value, "limits"), message);
+        }
+        Some(probe)
+    }
+}
+
+/// Puts a value that is no mapping into its place.
+fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(), String> {
+    let wrong = |what: &str| format!("must be {what} such as `{}`; found {}", key.example, node.found());
+    let text = |what: &str| match &node.kind {
+        Kind::Text(text) if text.is_empty() => Err(wrong(what)),
+        Kind::Text(text) if text.chars().any(char::is_control) => {
+            Err(format!("{} holds a control character", quoted(text)))
+        }
+        Kind::Text(text) => Ok(text.as_str()),
+        Kind::Number(..) | Kind::Bool(_) => Err(format!("{}; put it into quotes if it is meant", wrong(what))),
+        _ => Err(wrong(what)),
+    };
+    let quantity = |what: &str| match &node.kind {
+        Kind::Text(text) | Kind::Number(_, text) => Ok(text.as_str()),
+        _ => Err(wrong(what)),
+    };
+    let like = |message: String| format!("{message}; write it like `{}`", key.example);
+    match &key.value {
+        Value::Text(place) => *place(into) = Some(text("a text")?.to_owned()),
+        Value::Address(place) => *place(into) = address(quantity("an address and port")?).map_err(like)?,
+        Value::Path(place) => *place(into) = folder.join(text("a path")?),
+        Value::OptionalPath(place) => *place(into) = Some(folder.join(text("a path")?)),
+        Value::Module(place) => *place(into) = Some(module(text("a file or `builtin:NAME`")?, folder)?),
+        Value::Time(place, bounds) => {
+            let time = parse_time(quantity("a time")?).map_err(like)?;
+            *place(into) = within(time, bounds, show_time)?;
+        }
+        Value::Size(place, bounds) => {
+            let size = parse_size(quantity("a size")?).map_err(like)?;
+            *place(into) = within(size, bounds, show_size)?;
+        }
+        Value::Rate(place, bounds) => {
+            let rate = parse_rate(quantity("a rate")?).map_err(like)?;
+            *place(into) = within(rate, bounds, show_rate)?;
+        }
+        Value::Count(place, bounds) => {
+            let Kind::Number(number, _) = &node.kind else { return Err(wrong("a whole number")) };
+            let number = number.as_u64().ok_or_else(|| wrong("a whole number"))?;
+            *place(into) = within(number, bounds, |n| n.to_string())?;
+        }
+        Value::Probes(_) => return Err(wrong("a mapping of probe names")),
+        // These took their value before.
+        Value::Any(_) | Value::Section | Value::Elsewhere(_) => {}
+    }
+    Ok(())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{} is no IP address with a port; to listen on all, `\"[::]:13119\"`", quoted(text)))
+}
+
+fn module(text: &str, folder: &Path) -> Result<Module, String> {
+    if let Some(name) = text.strip_prefix("builtin:") {
+        return check_probe_name(name).map(|()| Module::Builtin(name.to_owned()));
+    }
+    if text.contains("://") || text.starts_with("oci:") {
+        return Err(format!("{} is fetched from nowhere; a module is a file, or `builtin:NAME`", quoted(text)));
+    }
+    Ok(Module::File(folder.join(PathBuf::from(text))))
+}
+
+/// A probe's name becomes a part of its metrics' names.
+fn check_probe_name(name: &str) -> Result<(), String> {
+    let right = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !right || name.len() > 64 {
+        return Err(format!(
+            "{} is no name for a probe: a small letter, then small letters, digits and `_`, 64 at most",
+            quoted(name)
+        ));
+    }
+    if RESERVED_NAMES.contains(&name) {
+        return Err(format!("`{name}` is no name for a probe: the agent's own metrics begin with it; choose another"));
+    }
+    Ok(())
+}
+
+/// The keys directly below `section` that can be written there.
+fn names<T>(table: &'static [Key<T>], section: &str) -> impl Iterator<Item = &'static str> {
+    let below = if section.is_empty() { String::new() } else { format!("{section}.") };
+    let mut names = Vec::new();
+    for key in table.iter().filter(|key| !matches!(key.value, Value::Elsewhere(_))) {
+        names.extend(key.path.strip_prefix(below.as_str()).filter(|name| !name.contains('.')));
+    }
+    names.into_iter()
+}
+
+fn known_here<T>(table: &'static [Key<T>], section: &str) -> String {
+    names(table, section).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn joined(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+}
+
+/// Where `key` stands in a mapping; where the mapping stands if it is not there.
+fn position_of(node: &Node, key: &str) -> Position {
+    match &node.kind {
+        Kind::Mapping(entries) => entries.iter().find(|entry| entry.key == key).map_or(node.at, |entry| entry.at),
+        _ => node.at,
+    }
+}

@@ -1,0 +1,315 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, Vec<ConfigError>> {
+    parse(text, "netsonde.yaml", Path::new("/etc/netsonde"))
+}
+
+/// All errors as they are shown.
+fn errors(text: &str) -> Vec<String> {
+    match read(text) {
+        Ok(config) => panic!("no error in {text:?}: {config:?}"),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    for text in
+        ["", "\n", "# only a comment\n", "---\n", "{}", "collection:\n", "\u{feff}# with a byte order mark\n", "\r\n"]
+    {
+        assert_eq!(read(text), Ok(Config::default()), "{text:?}");
+    }
+}
+
+#[test]
+fn every_key_lands_in_its_place() {
+    let text = r#"
+node: worker-3
+listen: "[::]:9999"
+probes:
+  zeta:
+  handshake:
+    module: probes/handshake.wasm
+    settings: { slow: 200ms, list: [1, -2.5, ~, true], "a b": "1" }
+    limits: { memory: 1MiB, deadline: 50ms, wall: 2s, series: 5, events: 7/s, label: 64B }
+  alpha: { module: "builtin:sockstat" }
+probe_folder: probes
+cache_folder: /tmp/cache
+proc_root: ../host/proc
+netns_folder: /var/run/netns
+host_netns: /run/netns/node
+collection: { min_interval: 500ms, idle_interval: 1m, timeout: 2s }
+drain: 0s
+"#;
+    let handshake = Probe {
+        module: Some(Module::File("/etc/netsonde/probes/handshake.wasm".into())),
+        settings: json!({"slow": "200ms", "list": [1, -2.5, null, true], "a b": "1"}),
+        limits: Limits {
+            memory: 1 << 20,
+            deadline: Duration::from_millis(50),
+            wall: Duration::from_secs(2),
+            series: 5,
+            events: 7,
+            label: 64,
+        },
+        ..Probe::named("handshake")
+    };
+    let alpha = Probe { module: Some(Module::Builtin("sockstat".to_owned())), ..Probe::named("alpha") };
+    let expected = Config {
+        node: Some("worker-3".to_owned()),
+        listen: "[::]:9999".parse().unwrap(),
+        probes: Some(vec![Probe::named("zeta"), handshake, alpha]),
+        probe_folder: "/etc/netsonde/probes".into(),
+        cache_folder: "/tmp/cache".into(),
+        proc_root: "/etc/netsonde/../host/proc".into(),
+        netns_folder: "/var/run/netns".into(),
+        host_netns: Some("/run/netns/node".into()),
+        collection: Collection {
+            min_interval: Duration::from_millis(500),
+            idle_interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(2),
+        },
+        drain: Duration::ZERO,
+    };
+    assert_eq!(read(text), Ok(expected));
+}
+
+#[test]
+fn no_probes_is_not_the_built_in_ones() {
+    assert_eq!(read("probes: {}").unwrap().probes, Some(vec![]));
+    assert_eq!(read("").unwrap().probes, None);
+}
+
+#[test]
+fn every_error_is_listed_with_its_position() {
+    let text = "\
+lisen: 127.0.0.1:80
+listen: 13119
+drain: 5
+drain: 6s
+probes:
+  Bad-Name: {}
+  process: {}
+  sockstat:
+    stak: true
+    limits: { memory: 4GiB, deadlin: 1s, series: many }
+    setings: {}
+collection:
+  timeout: [5s]
+sinks: []
+cache_folder:
+";
+    assert_eq!(
+        errors(text),
+        [
+            "netsonde.yaml:1:1: unknown key `lisen`; did you mean `listen`?",
+            "netsonde.yaml:2:9: `listen`: `13119` is no IP address with a port; to listen on all, `\"[::]:13119\"`; write it like `127.0.0.1:13119`",
+            "netsonde.yaml:3:8: `drain`: `5` has no unit (ms, s, m or h); write it like `5s`",
+            "netsonde.yaml:4:1: duplicate key `drain`; it is on line 3 already",
+            "netsonde.yaml:6:3: `Bad-Name` is no name for a probe: a small letter, then small letters, digits and `_`, 64 at most",
+            "netsonde.yaml:7:3: `process` is no name for a probe: the agent's own metrics begin with it; choose another",
+            "netsonde.yaml:9:5: unknown key `stak` in `probes.sockstat`; known here are `module`, `settings`, `limits`",
+            "netsonde.yaml:10:23: `probes.sockstat.limits.memory`: 4GiB is out of bounds; from 64KiB to 1GiB is possible",
+            "netsonde.yaml:10:29: unknown key `deadlin` in `probes.sockstat.limits`; did you mean `deadline`?",
+            "netsonde.yaml:10:50: `probes.sockstat.limits.series`: must be a whole number such as `10000`; found the text `many`",
+            "netsonde.yaml:11:5: unknown key `setings` in `probes.sockstat`; did you mean `settings`?",
+            "netsonde.yaml:13:12: `collection.timeout`: must be a time such as `5s`; found a list",
+            "netsonde.yaml:14:1: `sinks` is not in this release: there are no events yet",
+            "netsonde.yaml:15:1: `cache_folder` has no value; give it one, such as `/var/cache/netsonde`, or leave the key out",
+        ]
+    );
+}
+
+#[test]
+fn one_error_says_what_was_found_and_what_is_right() {
+    for (text, part) in [
+        ("[probes]", "the configuration must be a mapping of `node`, `listen`"),
+        ("sockstat", "found the text `sockstat`"),
+        ("node: 5", "must be a text such as `worker-3`; found the number `5`; put it into quotes"),
+        ("node: ''", "found the text ``"),
+        ("node: \"a\\eb\"", "holds a control character"),
+        ("probes: [sockstat]", "`probes`: must be a mapping of probe names such as `{ sockstat: {} }`; found a list"),
+        ("probes:", "`probes` has no value"),
+        ("probes: { sockstat: yes }", "`probes.sockstat` must be a mapping of `module`, `settings`, `limits`"),
+        ("probes: { a: { module: 'oci://x/y' } }", "fetched from nowhere"),
+        ("probes: { a: { module: 'builtin:' } }", "no name for a probe"),
+        ("probes: { a: { limits: { wall: 50ms } } }", "(50ms) is shorter than its `deadline` (100ms)"),
+        ("probes: { a: { limits: { events: 10 } } }", "write it like `1000/s`"),
+        ("probes: { a: { limits: { label: 256 } } }", "`256` has no unit (B, KiB"),
+        ("probes: { a: { limits: { series: 0 } } }", "from 1 to 1000000"),
+        ("collection: { min_interval: 20s }", "`collection.idle_interval` is shorter"),
+        ("collection.timeout: 1s", "unknown key `collection.timeout`"),
+        ("collection: { idle_interval: 0s }", "0s is out of bounds; from 1s to 1h"),
+        ("log: debug", "NETSONDE_LOG"),
+        ("listen: localhost:1", "no IP address"),
+        ("cache_folder: ~", "no value"),
+        ("\"\\e[31m\": 1", "unknown key `\\u{1b}[31m`"),
+    ] {
+        let errors = errors(text);
+        assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+        assert!(errors[0].contains(part), "{text}: {errors:?}");
+    }
+}
+
+#[test]
+fn a_file_without_end_is_refused() {
+    let errors = errors(&" ".repeat(MAX_FILE + 1));
+    assert!(errors[0].starts_with("netsonde.yaml:1:1: this file has 1048577 bytes"), "{errors:?}");
+}
+
+/// The scanner must not need quadratic time for any text of the largest size.
+#[test]
+fn the_largest_files_are_read_in_no_time() {
+    for piece in [
+        "a",
+        "[",
+        "{",
+        "- ",
+        "? ",
+        "\"",
+        "'\n",
+        "a: \n ",
+        "a: [b, c]\n",
+        "#\n",
+        "&a ",
+        "*a ",
+        "!",
+        "|\n ",
+        "%\n",
+        "\t",
+        "a\n\n",
+    ] {
+        let text = piece.repeat(MAX_FILE / piece.len());
+        let start = std::time::Instant::now();
+        let _ = read(&text);
+        assert!(start.elapsed() < Duration::from_secs(10), "{piece:?} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn the_printed_default_explains_every_key() {
+    let text = print(&Config::default());
+    assert_eq!(read(&text), Ok(Config::default()), "{text}");
+    for key in [
+        "# node: worker-3",
+        "listen: 127.0.0.1:13119",
+        "# probes:",
+        "#     settings: {}",
+        "#       memory: 16MiB",
+        "  timeout: 5s",
+        "drain: 5s",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(key)), "{key} is missing:\n{text}");
+    }
+    let commented_in: String = text.lines().map(|line| format!("{}\n", uncommented(line))).collect();
+    assert_eq!(read(&commented_in).expect("the examples are right").probes.map(|probes| probes.len()), Some(1));
+}
+
+/// A commented-out key comes in; prose stays a comment.
+fn uncommented(line: &str) -> &str {
+    let inner = line.strip_prefix("# ").unwrap_or(line);
+    let first = inner.split_whitespace().next().unwrap_or_default();
+    let is_key = first.ends_with(':') && first.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == ':');
+    if is_key { inner } else { line }
+}
+
+fn settings() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        any::<u64>().prop_map(serde_json::Value::from),
+        proptest::num::f64::NORMAL.prop_map(serde_json::Value::from),
+        any::<String>().prop_map(serde_json::Value::from),
+        "[ -~]{0,12}".prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(4, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+            prop::collection::btree_map("[ -~]{0,6}|\\PC{0,3}", inner, 0..4)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+prop_compose! {
+    fn probe()(
+        module in prop_oneof![
+            Just(None),
+            Just(Some(Module::Builtin("traffic".to_owned()))),
+            "/[ -~]{1,20}".prop_filter("not a URL", |path| !path.contains("://")).prop_map(|path| Some(Module::File(path.into()))),
+        ],
+        settings in settings(),
+        memory in 65_536u64..=1 << 30,
+        deadline in 1u64..=10_000,
+        more in 0u64..=50_000,
+        series in 1u64..=1_000_000,
+        events in 1u64..=100_000,
+        label in 8u64..=4096,
+    ) -> Probe {
+        let deadline = Duration::from_millis(deadline);
+        let limits = Limits { memory, deadline, wall: deadline + Duration::from_millis(more), series, events, label };
+        // No settings and empty ones are the same.
+        let settings = if settings.is_null() { json!({}) } else { settings };
+        Probe { module, settings, limits, ..Probe::named("") }
+    }
+}
+
+prop_compose! {
+    fn config()(
+        node in prop::option::of("[ -~é☃]{1,20}"),
+        port in any::<u16>(),
+        ip in any::<std::net::IpAddr>(),
+        probes in prop::option::of(prop::collection::btree_map("[a-z][a-z0-9_]{6,9}", probe(), 0..4)),
+        folders in prop::collection::vec("/[ -~]{0,20}", 4),
+        host_netns in prop::option::of("/[ -~]{0,20}"),
+        min in 0u64..=1000,
+        idle in 1000u64..=3_600_000,
+        timeout in 10u64..=60_000,
+        drain in 0u64..=300_000,
+    ) -> Config {
+        let millis = Duration::from_millis;
+        let probes = probes.map(|probes| probes.into_iter().map(|(name, probe)| Probe { name, ..probe }).collect());
+        Config {
+            node,
+            listen: SocketAddr::new(ip, port),
+            probes,
+            probe_folder: folders[0].clone().into(),
+            cache_folder: folders[1].clone().into(),
+            proc_root: folders[2].clone().into(),
+            netns_folder: folders[3].clone().into(),
+            host_netns: host_netns.map(PathBuf::from),
+            collection: Collection { min_interval: millis(min), idle_interval: millis(idle), timeout: millis(timeout) },
+            drain: millis(drain),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_is_printed_is_read_back(config in config()) {
+        let text = print(&config);
+        prop_assert_eq!(read(&text), Ok(config), "{}", text);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in any::<String>()) {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn no_yaml_like_text_makes_it_panic(
+        text in "(probes|limits|listen|a|: |- |\\{|\\}|\\[|\\]|, |\n|  |#|&a |\\*a|!t |\"|'|\\||>|\\?|%|---|\\.\\.\\.|0x|1|é|\t|\r){0,40}"
+    ) {
+        if let Err(errors) = read(&text) {
+            for error in errors {
+                prop_assert!(error.line >= 1 && error.column >= 1 && !error.to_string().contains('\n'), "{}", error);
+            }
+        }
+    }
+}
