@@ -1,1 +1,3 @@
-//! Empty so far.
+//! Who there is on this node.
+
+pub mod netns;

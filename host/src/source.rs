@@ -1,1 +1,7 @@
-//! Empty so far.
+//! The ways to the kernel, one a file.
+
+mod enter;
+mod link;
+pub mod proc;
+mod read;
+mod ways;

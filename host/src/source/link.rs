@@ -1,0 +1,143 @@
+//! What kind each device is, by rtnetlink. Asked seldom: kinds change only when devices do.
+
+use netsonde_core::proc::{
+    Kinds,
+    link::{Dump, DumpError, request},
+};
+use netsonde_core::scope::{Namespace, ScopeId};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt},
+};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// How long an answer is believed while the devices' names stay the same: one may be replaced by another of the same name.
+const FRESH: Duration = Duration::from_secs(60);
+/// A list that changes while it is read is asked for again, so often.
+const ATTEMPTS: u32 = 5;
+/// How long to wait for the kernel: it answers at once, unless somebody holds the lock of all devices.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The kernel fills no datagram of a dump with more.
+const DATAGRAM: usize = 32 * 1024;
+
+/// Kinds of the namespaces of the last collection.
+#[derive(Debug, Default)]
+pub(super) struct KindCache(HashMap<ScopeId, Answer>);
+
+#[derive(Debug)]
+struct Answer {
+    fingerprint: u64,
+    asked: Instant,
+    /// None: it could not be asked.
+    kinds: Option<Kinds>,
+}
+
+impl KindCache {
+    /// Forgets all namespaces but these.
+    pub(super) fn keep(&mut self, namespaces: &[Namespace]) {
+        if self.0.is_empty() {
+            return;
+        }
+        let mut living: Vec<ScopeId> = namespaces.iter().map(|namespace| namespace.scope).collect();
+        living.sort_unstable();
+        self.0.retain(|scope, _| living.binary_search(scope).is_ok());
+    }
+
+    /// The kinds in a namespace whose devices have this fingerprint; `ask` is called if they are not known or too old. None if it may not
+    /// be asked.
+    pub(super) fn get(
+        &mut self,
+        scope: ScopeId,
+        fingerprint: u64,
+        now: Instant,
+        ask: impl FnOnce() -> Option<Kinds>,
+    ) -> Option<&Kinds> {
+        let is_fresh =
+            |answer: &Answer| answer.fingerprint == fingerprint && now.saturating_duration_since(answer.asked) < FRESH;
+        if !self.0.get(&scope).is_some_and(is_fresh) {
+            self.0.insert(scope, Answer { fingerprint, asked: now, kinds: ask() });
+        }
+        self.0.get(&scope)?.kinds.as_ref()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("ask rtnetlink for the devices: {0}")]
+    Socket(#[from] Errno),
+    #[error("ask rtnetlink for the devices: {0}")]
+    Dump(#[from] DumpError),
+}
+
+/// The kinds of all devices in the namespace of the calling thread.
+pub(super) fn kinds() -> Result<Kinds, LinkError> {
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
+    let mut buffer = vec![0; DATAGRAM];
+    let mut sequence = 1;
+    loop {
+        rustix::net::send(&socket, &request(sequence), SendFlags::empty())?;
+        let mut dump = Dump::new(sequence);
+        loop {
+            let (_, length) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::TRUNC)?;
+            if dump.take(buffer.get(..length).ok_or(DumpError::Cut)?)? {
+                break;
+            }
+        }
+        match dump.finish() {
+            Err(DumpError::Interrupted) if sequence < ATTEMPTS => sequence += 1,
+            result => return Ok(result?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_asked_again_when_devices_change_or_time_has_passed() {
+        let mut cache = KindCache::default();
+        let start = Instant::now();
+        let mut asked = 0;
+        let mut get = |scope, fingerprint, seconds| {
+            let before = asked;
+            cache.get(scope, fingerprint, start + Duration::from_secs(seconds), || {
+                asked += 1;
+                Some(Kinds::new())
+            });
+            asked > before
+        };
+        for (scope, fingerprint, seconds, expected) in [
+            (1, 7, 0, true),
+            (1, 7, 59, false),
+            (2, 7, 59, true),
+            (1, 7, 60, true),
+            (1, 8, 61, true),
+            (1, 8, 62, false),
+            (1, 7, 63, true),
+        ] {
+            assert_eq!(get(scope, fingerprint, seconds), expected, "scope {scope}, {fingerprint} at {seconds} s");
+        }
+        let namespace = Namespace { scope: 2, inode: 0, pids: vec![], path: None, host: false };
+        cache.keep(&[namespace]);
+        assert_eq!(cache.0.keys().collect::<Vec<_>>(), [&2]);
+    }
+
+    #[test]
+    fn where_it_may_not_be_asked_it_is_not_asked_again_at_once() {
+        let mut cache = KindCache::default();
+        let now = Instant::now();
+        assert!(cache.get(1, 7, now, || None).is_none());
+        assert!(cache.get(1, 7, now, || unreachable!("asked again")).is_none());
+    }
+
+    #[test]
+    fn the_kernel_answers() {
+        // Every namespace has `lo`, which has no kind.
+        assert!(!kinds().unwrap().contains_key(b"lo".as_slice()));
+    }
+}
