@@ -52,7 +52,7 @@ pub fn walk(proc_root: &Path, named: &Path) -> Result<Walk, WalkError> {
     let mut by_inode = HashMap::new();
     walk.hidden = walk_processes(&root, &mut by_inode).map_err(processes)?;
     walk_names(named, &mut by_inode).map_err(|source| WalkError::Names { path: named.to_owned(), source })?;
-    match host_inode(&root) {
+    match host_inode(&root, &by_inode) {
         Ok(inode) => {
             by_inode.entry(inode).or_insert_with(|| FoundNetns { inode, pids: vec![1], ..Default::default() }).host =
                 true;
@@ -112,23 +112,27 @@ fn walk_names(named: &Path, by_inode: &mut HashMap<u64, FoundNetns>) -> Result<(
 
 /// The namespace of process 1, or why it cannot be told.
 ///
-/// Without CAP_SYS_PTRACE the link of another user's process is closed, but its `net/dev` may be looked at, and has an inode number of its
-/// own in each namespace: if it is the same file as this process's, so is the namespace.
-fn host_inode(root: &OwnedFd) -> Result<u64, String> {
+/// Where its link is closed (to other users without CAP_SYS_PTRACE; to everyone if it is protected), its `net/dev` may still be looked at.
+/// That has an inode number of its own in each namespace (`proc_register` in fs/proc/generic.c): whoever shows the same file is in the same
+/// namespace. The agent itself is tried first, then a process of each namespace that was found.
+fn host_inode(root: &OwnedFd, by_inode: &HashMap<u64, FoundNetns>) -> Result<u64, String> {
     match linked_netns(root.as_fd(), c"1/ns/net") {
         Ok(inode) => return Ok(inode),
         Err(Errno::ACCESS | Errno::PERM) => {}
-        Err(error) => return Err(format!("process 1 cannot be seen: {error}; none of the namespaces is called host")),
+        Err(error) => return Err(format!("look at process 1: {error}; none of the namespaces is called host")),
     }
-    let file = |path: &CStr| rustix::fs::statat(root, path, AtFlags::empty()).map(|stat| stat.st_ino);
-    match (file(c"1/net/dev"), file(c"self/net/dev"), linked_netns(root.as_fd(), c"self/ns/net")) {
-        (Ok(first), Ok(own), Ok(inode)) if first == own => Ok(inode),
-        _ => Err(
-            "the host's namespace may not be looked at, and is not the agent's own: give the agent CAP_SYS_PTRACE; \
-                  none of the namespaces is called host"
-                .to_owned(),
-        ),
-    }
+    let dev = |process: &str| {
+        rustix::fs::statat(root, format!("{process}/net/dev"), AtFlags::empty()).map(|stat| stat.st_ino).ok()
+    };
+    let first = dev("1");
+    let own = linked_netns(root.as_fd(), c"self/ns/net").ok().map(|inode| (inode, "self".to_owned()));
+    let others = by_inode.values().filter_map(|found| Some((found.inode, found.pids.first()?.to_string())));
+    let mut candidates = own.into_iter().chain(others);
+    candidates.find(|(_, process)| first.is_some() && dev(process) == first).map(|(inode, _)| inode).ok_or_else(|| {
+        "look at the namespace of process 1: not permitted, and no process that may be looked at is in it; give the agent \
+         CAP_SYS_PTRACE; none of the namespaces is called host"
+            .to_owned()
+    })
 }
 
 /// The namespace of the process whose folder in `root` is `pid`.
