@@ -12,6 +12,7 @@ use std::{ffi::CStr, io::Write, mem::MaybeUninit, ops::Range, path::Path, time::
 
 /// No file of a namespace is as long; what grows beyond has failed, rather than to fill the memory.
 const LONGEST: usize = 16 << 20;
+/// Room for a read: more than any file of one record takes (netstat: 5 KiB).
 const CHUNK: usize = 16 << 10;
 
 /// Texts of the files of one namespace, and how long the files took. Filled again for each.
@@ -24,12 +25,12 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// The text of a file, or why it could not be read; an empty text if it was not asked for.
+    /// The text of a file, or why it could not be read.
     pub(super) fn get(&self, file: File) -> Result<&[u8], String> {
         match &self.files[file as usize] {
             Some(Ok(range)) => Ok(&self.buffer[range.clone()]),
             Some(Err(error)) => Err(format!("read net/{}: {error}", file.name())),
-            None => Ok(&[]),
+            None => Err(format!("net/{} was not read", file.name())),
         }
     }
 
@@ -44,7 +45,7 @@ impl Texts {
         let mut begin = Instant::now();
         for &file in files {
             let start = self.buffer.len();
-            let result = read_file(folder, path(file), &mut self.buffer);
+            let result = read_file(folder, file, &mut self.buffer);
             if result.is_err() {
                 self.buffer.truncate(start);
             }
@@ -68,14 +69,22 @@ fn path(file: File) -> &'static CStr {
     }
 }
 
-/// Appends a file to `buffer`. The kernel gives a file of many lines in pieces of a page or so, and an empty piece at the end.
-fn read_file(folder: BorrowedFd<'_>, path: &CStr, buffer: &mut Vec<u8>) -> Result<(), Errno> {
-    let file = rustix::fs::openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+/// Whether the kernel makes the file as one record (`single_open_net`). Such a file comes whole in one read if there is room for it; the
+/// others come in pieces of a page or so (`seq_read_iter` in fs/seq_file.c), and only an empty piece is their end.
+fn is_one_record(file: File) -> bool {
+    !matches!(file, File::Dev | File::SoftnetStat)
+}
+
+/// Appends a file to `buffer`.
+fn read_file(folder: BorrowedFd<'_>, file: File, buffer: &mut Vec<u8>) -> Result<(), Errno> {
+    let descriptor = rustix::fs::openat(folder, path(file), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let start = buffer.len();
     loop {
         buffer.reserve(CHUNK);
-        match rustix::io::read(&file, spare_capacity(buffer)) {
+        let room = buffer.capacity() - buffer.len();
+        match rustix::io::read(&descriptor, spare_capacity(buffer)) {
             Ok(0) => return Ok(()),
+            Ok(length) if length < room && is_one_record(file) => return Ok(()),
             Ok(_) if buffer.len() - start > LONGEST => return Err(Errno::FBIG),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),

@@ -41,7 +41,11 @@ pub fn catalogue(files: &HostFiles, page_size: u64) -> Catalogue {
 }
 
 fn columns(files: &HostFiles, file: File, per: Per, shape: Shape) -> Result<Vec<TableColumn>, String> {
-    let text = files.get(file).map_err(str::to_owned)?;
+    let hint = match file {
+        File::Sockstat6 | File::Snmp6 => " (a kernel without IPv6 does not have it)",
+        _ => "",
+    };
+    let text = files.get(file).map_err(|why| format!("{why}{hint}"))?;
     let mut columns = Vec::new();
     if per == Per::Namespace {
         columns.push(column("netns", Type::Scope, Logical::Scope, false, "the network namespace"));
