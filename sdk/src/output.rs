@@ -1,0 +1,251 @@
+//! What a probe gives back: samples by column where a column of the rows will do as it is, or one by one.
+
+use crate::{
+    call::Rows,
+    plan::{Counter, Event, Gauge, Histogram, Metric},
+    types::{self, Coded, Column, Operation, Scope, Values},
+};
+use std::collections::HashMap;
+
+/// The samples and events of one call.
+#[derive(Default)]
+pub struct Output {
+    samples: Vec<types::Samples>,
+    rows: Vec<RowSamples>,
+    events: Vec<types::Events>,
+}
+
+impl Output {
+    /// Increases of a counter, by column.
+    pub fn add(&mut self, metric: &Metric<Counter>) -> Samples<'_> {
+        self.columns(metric.0, Operation::Add)
+    }
+
+    /// Running totals of the kernel's, by column: the host makes the counter of them, over restarts of either side.
+    pub fn total(&mut self, metric: &Metric<Counter>) -> Samples<'_> {
+        self.columns(metric.0, Operation::Total)
+    }
+
+    /// Values of a gauge, by column. What is not set again in the next collection is gone.
+    pub fn set(&mut self, metric: &Metric<Gauge>) -> Samples<'_> {
+        self.columns(metric.0, Operation::Set)
+    }
+
+    /// Observations of a histogram, by column.
+    pub fn observe(&mut self, metric: &Metric<Histogram>) -> Samples<'_> {
+        self.columns(metric.0, Operation::Observe)
+    }
+
+    fn columns(&mut self, metric: u32, operation: Operation) -> Samples<'_> {
+        Samples { out: self, metric, operation, scopes: None, labels: Vec::new(), parts: None }
+    }
+
+    /// One increase of a counter. `scope` is None for a metric of the node.
+    pub fn add_one(&mut self, metric: &Metric<Counter>, scope: Option<Scope>, labels: &[&str], value: f64) {
+        self.one(metric.0, Operation::Add, scope, labels, value);
+    }
+
+    /// One value of a gauge.
+    pub fn set_one(&mut self, metric: &Metric<Gauge>, scope: Option<Scope>, labels: &[&str], value: f64) {
+        self.one(metric.0, Operation::Set, scope, labels, value);
+    }
+
+    /// One observation of a histogram.
+    pub fn observe_one(&mut self, metric: &Metric<Histogram>, scope: Option<Scope>, labels: &[&str], value: f64) {
+        self.one(metric.0, Operation::Observe, scope, labels, value);
+    }
+
+    fn one(&mut self, metric: u32, operation: Operation, scope: Option<Scope>, labels: &[&str], value: f64) {
+        let found = self.rows.iter().position(|rows| {
+            rows.metric == metric && rows.operation == operation && rows.scopes.is_some() == scope.is_some()
+        });
+        let index = found.unwrap_or_else(|| {
+            self.rows.push(RowSamples::new(metric, operation, scope.is_some(), labels.len()));
+            self.rows.len() - 1
+        });
+        self.rows[index].push(scope, labels, value);
+    }
+
+    /// Events that stand for `indices` of `rows`: time, scope, stack and process come from there.
+    pub fn events(&mut self, event: &Event, rows: &Rows<'_>, indices: Vec<u32>) -> Events<'_> {
+        let count = indices.len() as u32;
+        let wit = types::Events {
+            type_: event.0,
+            count,
+            answer: Some(rows.answer),
+            rows: indices,
+            scopes: None,
+            fields: Vec::new(),
+            extras: Vec::new(),
+        };
+        self.events.push(wit);
+        Events { out: self }
+    }
+
+    pub(crate) fn into_wit(mut self) -> types::Output {
+        self.samples.extend(self.rows.into_iter().map(RowSamples::into_wit));
+        types::Output { samples: self.samples, buckets: Vec::new(), events: self.events }
+    }
+}
+
+/// Samples of one metric, by column; [`values`](Self::values) completes them.
+#[must_use = "samples are part of the output only after `values`"]
+pub struct Samples<'a> {
+    out: &'a mut Output,
+    metric: u32,
+    operation: Operation,
+    scopes: Option<Column>,
+    labels: Vec<Label>,
+    parts: Option<Column>,
+}
+
+enum Label {
+    Column(Column),
+    Text(String),
+}
+
+impl Samples<'_> {
+    /// Whose: the `netns` column of the rows. Left out for a metric of the node.
+    pub fn scopes(mut self, column: &Column) -> Self {
+        self.scopes = Some(column.clone());
+        self
+    }
+
+    /// The next label, row by row.
+    pub fn label(mut self, column: &Column) -> Self {
+        self.labels.push(Label::Column(column.clone()));
+        self
+    }
+
+    /// The next label, the same in every row.
+    pub fn label_text(mut self, text: &str) -> Self {
+        self.labels.push(Label::Text(text.into()));
+        self
+    }
+
+    /// With totals: which part of the series (a CPU, a queue). Parts of one series add up.
+    pub fn parts(mut self, column: &Column) -> Self {
+        self.parts = Some(column.clone());
+        self
+    }
+
+    /// The values. A row without one gives no sample.
+    pub fn values(self, column: &Column) {
+        let rows = column.rows();
+        let labels = self.labels.into_iter().map(|label| match label {
+            Label::Column(column) => column,
+            Label::Text(text) => Column::text_in_each(text, rows),
+        });
+        self.out.samples.push(types::Samples {
+            metric: self.metric,
+            operation: self.operation,
+            scopes: self.scopes,
+            labels: labels.collect(),
+            parts: self.parts,
+            values: column.clone(),
+            extras: Vec::new(),
+        });
+    }
+}
+
+/// Events of one type: the fields, in the type's order.
+pub struct Events<'a> {
+    out: &'a mut Output,
+}
+
+impl Events<'_> {
+    /// The next field: one row an event.
+    pub fn field(self, column: Column) -> Self {
+        if let Some(events) = self.out.events.last_mut() {
+            events.fields.push(column);
+        }
+        self
+    }
+}
+
+/// Making columns.
+impl Column {
+    /// A column in which every row has a value.
+    pub fn full(values: Values) -> Self {
+        Self { values, present: None }
+    }
+
+    /// One text for all rows.
+    pub fn text_in_each(text: String, rows: usize) -> Self {
+        Self::full(Values::Codes(Coded { codes: vec![0; rows], names: vec![text] }))
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        match &self.values {
+            Values::U32s(v) => v.len(),
+            Values::U64s(v) => v.len(),
+            Values::S64s(v) => v.len(),
+            Values::F64s(v) => v.len(),
+            Values::Addresses(v) => v.len() / 16,
+            Values::Codes(v) => v.codes.len(),
+            Values::Blobs(v) => v.ends.len(),
+        }
+    }
+}
+
+/// Samples that were given one by one, gathered by column.
+struct RowSamples {
+    metric: u32,
+    operation: Operation,
+    scopes: Option<Vec<Scope>>,
+    labels: Vec<Dictionary>,
+    values: Vec<f64>,
+}
+
+#[derive(Default)]
+struct Dictionary {
+    codes: Vec<u32>,
+    names: Vec<String>,
+    known: HashMap<String, u32>,
+}
+
+impl RowSamples {
+    fn new(metric: u32, operation: Operation, scoped: bool, labels: usize) -> Self {
+        let labels = (0..labels).map(|_| Dictionary::default()).collect();
+        Self { metric, operation, scopes: scoped.then(Vec::new), labels, values: Vec::new() }
+    }
+
+    fn push(&mut self, scope: Option<Scope>, labels: &[&str], value: f64) {
+        if let (Some(scopes), Some(scope)) = (&mut self.scopes, scope) {
+            scopes.push(scope);
+        }
+        for (dictionary, label) in self.labels.iter_mut().zip(labels) {
+            dictionary.push(label);
+        }
+        self.values.push(value);
+    }
+
+    fn into_wit(self) -> types::Samples {
+        let label = |label: Dictionary| Column::full(Values::Codes(Coded { codes: label.codes, names: label.names }));
+        types::Samples {
+            metric: self.metric,
+            operation: self.operation,
+            scopes: self.scopes.map(|scopes| Column::full(Values::U32s(scopes))),
+            labels: self.labels.into_iter().map(label).collect(),
+            parts: None,
+            values: Column::full(Values::F64s(self.values)),
+            extras: Vec::new(),
+        }
+    }
+}
+
+impl Dictionary {
+    fn push(&mut self, text: &str) {
+        let code = match self.known.get(text) {
+            Some(&code) => code,
+            None => {
+                let code = self.names.len() as u32;
+                self.names.push(text.into());
+                self.known.insert(text.into(), code);
+                code
+            }
+        };
+        self.codes.push(code);
+    }
+}

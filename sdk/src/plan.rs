@@ -1,0 +1,159 @@
+//! What a probe asks for and offers. Each part gives a handle, which later calls want back: an index cannot be mistaken.
+
+use crate::types;
+use std::marker::PhantomData;
+
+/// Handle of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query(pub(crate) u32);
+
+/// Handle of a metric, with its kind: only what fits can be done with it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric<K>(pub(crate) u32, PhantomData<K>);
+
+/// Handle of a type of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event(pub(crate) u32);
+
+/// Kind of a metric that only grows: [`Output::add`](crate::output::Output::add) an increase or give the kernel's running
+/// [`total`](crate::output::Output::total).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Counter {}
+/// Kind of a metric that goes up and down, set anew in each collection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Gauge {}
+/// Kind of a metric that counts observations by size.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Histogram {}
+
+impl<K> Clone for Metric<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Metric<K> {}
+
+/// The plan under construction.
+pub struct Plan {
+    wit: types::Plan,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let wit = types::Plan { queries: Vec::new(), metrics: Vec::new(), events: Vec::new(), attributes: Vec::new() };
+        Self { wit }
+    }
+}
+
+impl Plan {
+    /// A query without which the probe cannot run. `name` is the probe's own word for it.
+    pub fn query(&mut self, name: &str, sql: &str) -> Query {
+        self.push_query(name, sql, false)
+    }
+
+    /// A query that a kernel may be unable to answer: the probe then runs without its rows, and is shown as degraded.
+    pub fn optional_query(&mut self, name: &str, sql: &str) -> Query {
+        self.push_query(name, sql, true)
+    }
+
+    fn push_query(&mut self, name: &str, sql: &str, optional: bool) -> Query {
+        let query = types::Query { name: name.into(), sql: sql.into(), optional, attributes: Vec::new() };
+        self.wit.queries.push(query);
+        Query(self.wit.queries.len() as u32 - 1)
+    }
+
+    /// A counter, without `_total` in its name: the host adds it. `help` is one sentence without a full stop.
+    pub fn counter(&mut self, name: &str, help: &str) -> MetricBuilder<'_, Counter> {
+        self.metric(name, help, types::MetricKind::Counter)
+    }
+
+    pub fn gauge(&mut self, name: &str, help: &str) -> MetricBuilder<'_, Gauge> {
+        self.metric(name, help, types::MetricKind::Gauge)
+    }
+
+    /// A histogram, with the host's bounds for its unit unless [`MetricBuilder::bounds`] says otherwise.
+    pub fn histogram(&mut self, name: &str, help: &str) -> MetricBuilder<'_, Histogram> {
+        self.metric(name, help, types::MetricKind::Histogram)
+    }
+
+    fn metric<K>(&mut self, name: &str, help: &str, kind: types::MetricKind) -> MetricBuilder<'_, K> {
+        let metric = types::Metric {
+            name: name.into(),
+            help: help.into(),
+            kind,
+            unit: String::new(),
+            labels: Vec::new(),
+            bounds: Vec::new(),
+            queries: Vec::new(),
+            scoped: false,
+            attributes: Vec::new(),
+        };
+        MetricBuilder { plan: self, metric, kind: PhantomData }
+    }
+
+    /// A type of event, as people know it (`TCPRESET_NOSOCK`), with the names and logical types of its fields.
+    pub fn event(&mut self, name: &str, help: &str, fields: &[(&str, &str)]) -> Event {
+        let fields = fields.iter().map(|(name, logical)| field(name, logical)).collect();
+        self.wit.events.push(types::EventType { name: name.into(), help: help.into(), fields, attributes: Vec::new() });
+        Event(self.wit.events.len() as u32 - 1)
+    }
+
+    pub(crate) fn into_wit(self) -> types::Plan {
+        self.wit
+    }
+}
+
+/// A metric under construction; [`each_scope`](Self::each_scope) or [`node`](Self::node) completes it.
+#[must_use = "a metric is part of the plan only after `each_scope` or `node`"]
+pub struct MetricBuilder<'a, K> {
+    plan: &'a mut Plan,
+    metric: types::Metric,
+    kind: PhantomData<K>,
+}
+
+impl<K> MetricBuilder<'_, K> {
+    /// Base unit: `bytes`, `seconds`. It becomes part of the name.
+    pub fn unit(mut self, unit: &str) -> Self {
+        self.metric.unit = unit.into();
+        self
+    }
+
+    /// Adds a label with text or numbers. Who it is (`netns`, `namespace`, `pod`) the host adds by itself.
+    pub fn label(mut self, name: &str) -> Self {
+        self.metric.labels.push(field(name, "text"));
+        self
+    }
+
+    /// Upper bounds of a histogram's buckets, inclusive, rising, in the unit.
+    pub fn bounds(mut self, bounds: &[f64]) -> Self {
+        self.metric.bounds = bounds.to_vec();
+        self
+    }
+
+    /// The queries that its values come from.
+    pub fn from(mut self, queries: &[Query]) -> Self {
+        self.metric.queries = queries.iter().map(|query| query.0).collect();
+        self
+    }
+
+    /// Every sample belongs to somebody: a namespace, a pod.
+    pub fn each_scope(mut self) -> Metric<K> {
+        self.metric.scoped = true;
+        self.finish()
+    }
+
+    /// Samples are of the node as a whole.
+    pub fn node(self) -> Metric<K> {
+        self.finish()
+    }
+
+    fn finish(self) -> Metric<K> {
+        self.plan.wit.metrics.push(self.metric);
+        Metric(self.plan.wit.metrics.len() as u32 - 1, PhantomData)
+    }
+}
+
+fn field(name: &str, logical: &str) -> types::Field {
+    types::Field { name: name.into(), logical: logical.into(), nullable: true, attributes: Vec::new() }
+}
