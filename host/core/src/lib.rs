@@ -12,5 +12,6 @@ pub mod output;
 pub mod probe;
 pub mod proc;
 pub mod query;
+pub mod retention;
 pub mod scope;
 pub mod table;

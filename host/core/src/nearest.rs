@@ -9,6 +9,9 @@ pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Vec
         .filter(|(score, _)| *score > 0.8)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    // What is much farther off than the best is noise.
+    let best = near.first().map_or(0.0, |(score, _)| *score);
+    near.retain(|(score, _)| best - score < 0.05);
     near.truncate(3);
     near.into_iter().map(|(_, name)| name).collect()
 }
@@ -30,7 +33,7 @@ mod tests {
     #[test]
     fn a_slip_of_the_finger_is_found() {
         assert_eq!(
-            did_you_mean("TCP.in_use", ["TCP.inuse", "sockets.used", "RAW.memory"]),
+            did_you_mean("TCP.in_use", ["TCP.inuse", "UDP.inuse", "sockets.used", "RAW.memory"]),
             "; did you mean `TCP.inuse`?"
         );
         assert_eq!(did_you_mean("xyz", ["TCP.inuse"]), "");

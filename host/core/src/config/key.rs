@@ -204,6 +204,3 @@ pub static PROBE: &[Key<Probe>] = &[
         value: Value::Size(|p| &mut p.limits.label, 8..=4096),
     },
 ];
-
-/// What self metrics are called (`netsonde_WORD_...`): no probe may take their place.
-pub static RESERVED_NAMES: &[&str] = &["probe", "source", "rows", "dropped", "build", "process"];

@@ -4,11 +4,11 @@ use std::{net::SocketAddr, path::Path, path::PathBuf};
 
 use super::{
     Config, Module, Probe,
-    key::{CONFIG, Key, PROBE, RESERVED_NAMES, Value},
+    key::{CONFIG, Key, PROBE, Value},
     quantity::{parse_rate, parse_size, parse_time, quoted, show_rate, show_size, show_time, within},
     yaml::{Entry, Fault, Kind, Node, Position},
 };
-use crate::nearest::did_you_mean;
+use crate::{metric::family::is_reserved, nearest::did_you_mean};
 
 /// The defaults, with what `node` says put over them. Whatever is wrong is added to `faults`; the result is then of no use.
 pub fn config(node: &Node, folder: &Path, faults: &mut Vec<Fault>) -> Config {
@@ -180,8 +180,10 @@ fn check_probe_name(name: &str) -> Result<(), String> {
             quoted(name)
         ));
     }
-    if RESERVED_NAMES.contains(&name) {
-        return Err(format!("`{name}` is no name for a probe: the agent's own metrics begin with it; choose another"));
+    if is_reserved(name) {
+        return Err(format!(
+            "`{name}` is no name for a probe: the agent's own metrics begin with its first word; choose another"
+        ));
     }
     Ok(())
 }

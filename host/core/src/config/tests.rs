@@ -110,7 +110,7 @@ cache_folder:
             "netsonde.yaml:3:8: `drain`: `5` has no unit (ms, s, m or h); write it like `5s`",
             "netsonde.yaml:4:1: duplicate key `drain`; it is on line 3 already",
             "netsonde.yaml:6:3: `Bad-Name` is no name for a probe: a small letter, then small letters, digits and `_`, 64 at most",
-            "netsonde.yaml:7:3: `process` is no name for a probe: the agent's own metrics begin with it; choose another",
+            "netsonde.yaml:7:3: `process` is no name for a probe: the agent's own metrics begin with its first word; choose another",
             "netsonde.yaml:9:5: unknown key `stak` in `probes.sockstat`; known here are `module`, `settings`, `limits`",
             "netsonde.yaml:10:23: `probes.sockstat.limits.memory`: 4GiB is out of bounds; from 64KiB to 1GiB is possible",
             "netsonde.yaml:10:29: unknown key `deadlin` in `probes.sockstat.limits`; did you mean `deadline`?",

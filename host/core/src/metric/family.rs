@@ -16,7 +16,8 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_HELP_BYTES: usize = 1024;
 
 /// First words of the host's own families (`netsonde_probe_up`, ...).
-const RESERVED_PROBES: [&str; 8] = ["probe", "source", "rows", "dropped", "build", "process", "query", "collection"];
+const RESERVED_PROBES: [&str; 10] =
+    ["probe", "source", "rows", "dropped", "build", "process", "query", "collection", "netns", "http"];
 /// The host's and Prometheus' own labels.
 const REFUSED_LABELS: [&str; 7] = ["namespace", "pod", "container", "node", "netns", "le", "quantile"];
 
@@ -102,6 +103,11 @@ pub enum Problem {
     Taken { name: String, owner: String },
 }
 
+/// Whether the host's own families may begin like those of a probe with this name.
+pub fn is_reserved(probe: &str) -> bool {
+    RESERVED_PROBES.contains(&probe.split('_').next().unwrap_or_default())
+}
+
 /// The families of a probe, in the order of its metrics, or everything that is wrong with them. `sampled` says of each metric whether it
 /// is fed by stream queries, which are a sample (rule 8); missing ones are not. Whether the names are free is for `Names` to say.
 pub fn families(probe: &str, plan: &Plan, sampled: &[bool]) -> Result<Vec<Family>, Vec<FamilyError>> {
@@ -109,7 +115,7 @@ pub fn families(probe: &str, plan: &Plan, sampled: &[bool]) -> Result<Vec<Family
     if !is_name(probe) {
         errors.push(FamilyError::ProbeName { probe: probe.to_owned() });
     }
-    if RESERVED_PROBES.contains(&probe) {
+    if is_reserved(probe) {
         errors.push(FamilyError::ReservedProbe { probe: probe.to_owned() });
     }
     if plan.metrics.len() > MAX_METRICS {

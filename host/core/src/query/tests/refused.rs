@@ -210,7 +210,7 @@ fn what_this_node_lacks_is_absent_with_near_names() {
         (
             "SELECT netns FROM proc.net.sokstat",
             Kind::Absent,
-            "line 1, column 19: no table `proc.net.sokstat` on this node; did you mean `proc.net.sockstat`, `proc.softnet_stat` or `proc.net.snmp`?",
+            "line 1, column 19: no table `proc.net.sokstat` on this node; did you mean `proc.net.sockstat`?",
         ),
     ] {
         let error = error(sql, Asker::Probe);
