@@ -150,7 +150,7 @@ fn host_inode() -> Option<u64> {
 }
 
 fn walk() -> Walk {
-    netns::walk(Path::new("/proc"), Path::new(netns::NAMED)).unwrap()
+    netns::walk(Path::new("/proc"), Path::new(netns::NAMED), None).unwrap()
 }
 
 /// What was found of `inode`; other tests' namespaces are on the node too.
@@ -242,12 +242,12 @@ fn an_ordinary_file_among_the_names_is_no_namespace() {
     let folder = std::env::temp_dir().join(unique());
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("left-over"), "").unwrap();
-    let walk = netns::walk(Path::new("/proc"), &folder);
-    let without = netns::walk(Path::new("/proc"), &folder.join("not-there"));
+    let walk = netns::walk(Path::new("/proc"), &folder, None);
+    let without = netns::walk(Path::new("/proc"), &folder.join("not-there"), None);
     fs::remove_dir_all(&folder).unwrap();
     assert!(walk.unwrap().found.iter().all(|found| found.name.is_none()));
     assert!(without.is_ok(), "a node without named namespaces has no such folder");
-    let error = netns::walk(&folder, Path::new(netns::NAMED)).unwrap_err().to_string();
+    let error = netns::walk(&folder, Path::new(netns::NAMED), None).unwrap_err().to_string();
     assert!(error.contains("list the processes in") && error.contains("proc_root"), "{error}");
 }
 

@@ -43,8 +43,14 @@ pub enum WalkError {
     Names { path: PathBuf, source: std::io::Error },
 }
 
+/// What to tell of processes that may not be looked at.
+pub fn hidden_message(hidden: usize) -> String {
+    format!("namespaces may be missing: {hidden} of the processes may not be looked at (that needs CAP_SYS_PTRACE)")
+}
+
 /// Looks for the namespaces of all processes under `proc_root`, and for those with a name in the folder `named`, which need not exist.
-pub fn walk(proc_root: &Path, named: &Path) -> Result<Walk, WalkError> {
+/// `host` is a file that stands for the host's namespace; None: process 1 is in it.
+pub fn walk(proc_root: &Path, named: &Path, host: Option<&Path>) -> Result<Walk, WalkError> {
     let processes = |source| WalkError::Processes { path: proc_root.to_owned(), source };
     let root = rustix::fs::open(proc_root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(processes)?;
@@ -52,10 +58,14 @@ pub fn walk(proc_root: &Path, named: &Path) -> Result<Walk, WalkError> {
     let mut by_inode = HashMap::new();
     walk.hidden = walk_processes(&root, &mut by_inode).map_err(processes)?;
     walk_names(named, &mut by_inode).map_err(|source| WalkError::Names { path: named.to_owned(), source })?;
-    match host_inode(&root, &by_inode) {
+    let host_inode = match host {
+        Some(path) => inode_of(path),
+        None => process_1_inode(&root, &by_inode),
+    };
+    match host_inode {
         Ok(inode) => {
-            by_inode.entry(inode).or_insert_with(|| FoundNetns { inode, pids: vec![1], ..Default::default() }).host =
-                true;
+            let unseen = || FoundNetns { inode, pids: vec![1], path: host.map(Path::to_owned), ..Default::default() };
+            by_inode.entry(inode).or_insert_with(unseen).host = true;
         }
         Err(why) => walk.no_host = Some(why),
     }
@@ -110,12 +120,20 @@ fn walk_names(named: &Path, by_inode: &mut HashMap<u64, FoundNetns>) -> Result<(
     Ok(())
 }
 
+/// The namespace that `path` leads to.
+fn inode_of(path: &Path) -> Result<u64, String> {
+    let about = fs::metadata(path);
+    about.map(|about| about.ino()).map_err(|error| {
+        format!("look at host_netns {}: {error}; none of the namespaces is called host", path.display())
+    })
+}
+
 /// The namespace of process 1, or why it cannot be told.
 ///
 /// Where its link is closed (to other users without CAP_SYS_PTRACE; to everyone if it is protected), its `net/dev` may still be looked at.
 /// That has an inode number of its own in each namespace (`proc_register` in fs/proc/generic.c): whoever shows the same file is in the same
 /// namespace. The agent itself is tried first, then a process of each namespace that was found.
-fn host_inode(root: &OwnedFd, by_inode: &HashMap<u64, FoundNetns>) -> Result<u64, String> {
+fn process_1_inode(root: &OwnedFd, by_inode: &HashMap<u64, FoundNetns>) -> Result<u64, String> {
     match linked_netns(root.as_fd(), c"1/ns/net") {
         Ok(inode) => return Ok(inode),
         Err(Errno::ACCESS | Errno::PERM) => {}
