@@ -1,0 +1,101 @@
+//! Connections: how many, how long, and their end.
+
+use super::{Pages, route};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time,
+};
+use tokio_io_timeout::TimeoutStream;
+
+/// Connections at once; further ones are closed at once, so that those who scrape are never behind a queue of those who do not.
+const MAX_CONNECTIONS: usize = 256;
+
+/// A request's head must arrive within this time, and the connection is closed if no further request does.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that takes nothing of its answer for so long has gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection ends after this time, between two requests if it can: clients that take their answers a byte at a time hold no place for
+/// good. Those who scrape connect again.
+const MAX_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// Bytes of a request's head; what Prometheus sends has a few hundred.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// After a failed accept (no descriptors left): let others end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`, then lets the requests that run end, for at most `drain`.
+pub async fn serve(
+    listener: TcpListener,
+    pages: Arc<dyn Pages>,
+    stop: impl Future<Output = ()> + Send,
+    drain: Duration,
+) {
+    let (stopping, stopped) = watch::channel(false);
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let Ok(slot) = slots.clone().try_acquire_owned() else {
+                    pages.refused_connection();
+                    continue;
+                };
+                let connection = connection(stream, pages.clone(), stopped.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("Cannot accept a connection: {error}");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    stopping.send_replace(true);
+    // When every slot is free, every connection has ended.
+    if time::timeout(drain, slots.acquire_many(MAX_CONNECTIONS as u32)).await.is_err() {
+        tracing::warn!("Some requests had not ended within {drain:?}.");
+    }
+}
+
+async fn connection(stream: TcpStream, pages: Arc<dyn Pages>, mut stopped: watch::Receiver<bool>) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let pages = pages.clone();
+        async move { Ok::<_, Infallible>(route::answer(request, pages).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = async { stopped.wait_for(|stopped| *stopped).await.is_ok() } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = time::sleep(MAX_AGE) => {
+            connection.as_mut().graceful_shutdown();
+            time::timeout(WRITE_TIMEOUT, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("A connection ended early: {error}");
+    }
+}
