@@ -1,1 +1,118 @@
-//! Empty so far.
+//! The command line: one file a command. Exit codes: 0 it went well, 1 it did not, 2 what was asked for is wrong.
+
+mod check;
+mod load;
+pub mod print;
+mod probe;
+mod query;
+mod run;
+mod tables;
+
+use clap::{Args, Parser, Subcommand};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// A probe host for Linux nodes: the kernel as tables, probes as queries, series and events out.
+///
+/// Probes are sandboxed WASM modules. Each names queries over tables of kernel data; the agent answers them for every network namespace of
+/// the node, and serves what the probes make of the rows to Prometheus.
+///
+/// The log goes to standard error; NETSONDE_LOG sets its level (error, warn, info, debug).
+#[derive(Parser)]
+#[command(name = "netsonde", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent: load the probes, answer their queries, serve /metrics
+    ///
+    /// Without a configuration it runs every built-in probe and listens on 127.0.0.1:13119.
+    Run(run::Run),
+    /// Check a configuration, its modules and their queries, without starting anything
+    Check(check::Check),
+    /// Ask the live kernel
+    ///
+    /// For example: netsonde query "SELECT netns, TCP.inuse, TCP.tw FROM proc.net.sockstat ORDER BY TCP.inuse DESC LIMIT 5"
+    Query(query::Query),
+    /// List the tables that can be asked here, or the columns of one
+    Tables(tables::Tables),
+    /// List probes, or look into a module
+    #[command(subcommand)]
+    Probe(probe::Probe),
+}
+
+/// Where the configuration is, and what overrides it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigArgs {
+    /// The configuration file (YAML); `netsonde run --print-config` prints one with its manual
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Name of this node, instead of the host's
+    #[arg(long)]
+    node: Option<String>,
+    /// Where to listen, instead of the configuration's
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where compiled modules are kept
+    #[arg(long, value_name = "FOLDER")]
+    cache_folder: Option<PathBuf>,
+    #[command(flatten)]
+    places: PlaceArgs,
+}
+
+/// Where the kernel is looked at.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlaceArgs {
+    /// Where procfs is mounted: in a container, the host's
+    #[arg(long, value_name = "FOLDER")]
+    proc_root: Option<PathBuf>,
+    /// Where `ip netns` keeps its names
+    #[arg(long, value_name = "FOLDER")]
+    netns_folder: Option<PathBuf>,
+}
+
+/// It did not go well: what to say, and the exit code.
+pub struct Failure {
+    code: u8,
+    messages: Vec<String>,
+}
+
+impl Failure {
+    /// What was asked for is wrong.
+    fn wrong(messages: impl IntoIterator<Item = impl ToString>) -> Self {
+        Self { code: 2, messages: messages.into_iter().map(|message| message.to_string()).collect() }
+    }
+
+    /// What was asked for was right, and failed.
+    fn failed(message: impl ToString) -> Self {
+        Self { code: 1, messages: vec![message.to_string()] }
+    }
+}
+
+/// Runs a command.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Run(run) => run.run(),
+        Command::Check(check) => check.run(),
+        Command::Query(query) => query.run(),
+        Command::Tables(tables) => tables.run(),
+        Command::Probe(probe) => probe.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.messages.iter().for_each(|message| print::error(message));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Starts the log on standard error.
+pub fn start_log() {
+    let level = EnvFilter::try_from_env("NETSONDE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    fmt().with_env_filter(level).with_writer(std::io::stderr).with_ansi(colour).with_target(false).init();
+}

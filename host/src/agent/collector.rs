@@ -1,0 +1,282 @@
+//! The collection: one pass that reads every table, calls every probe, and applies what they say.
+//!
+//! One thread does it, for whoever asks: a scrape that comes while it works takes the same result, one that comes within `min_interval`
+//! the last (rule 1).
+
+use super::{
+    board::Shared,
+    kernel::{Kernel, KernelError, Look},
+    reads::Reads,
+    slot::{Planned, Slot},
+};
+use crate::{probe::guest::Processed, source::proc::Read};
+use netsonde_core::{
+    batch::{Batch, Column, Values},
+    metric::registry::Now,
+    output::Shape,
+    probe::{Answer, Call, CallKind},
+    retention::Retention,
+    scope::{ScopeId, Scopes},
+    table::Catalogue,
+};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+
+/// What an answer may hold; a query that gives more has failed.
+const MAX_ROWS: usize = 65_536;
+const MAX_BYTES: usize = 4 << 20;
+
+/// Somebody wants a page that is fresh.
+pub struct Request {
+    /// When the asker gives up.
+    pub deadline: Instant,
+    /// Whether it is a scrape: their rhythm decides how long dead scopes are kept.
+    pub scrape: bool,
+    pub reply: oneshot::Sender<()>,
+}
+
+/// How often, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// A page younger than this is fresh.
+    pub min_interval: Duration,
+    /// Without a request for this long, a collection happens anyway.
+    pub idle_interval: Duration,
+    /// A collection ends after this time at the latest.
+    pub timeout: Duration,
+}
+
+/// Everything that a collection needs.
+pub struct Collector {
+    pub kernel: Kernel,
+    pub slots: Vec<Slot>,
+    pub catalogue: Catalogue,
+    pub shared: Arc<Shared>,
+    pub rhythm: Rhythm,
+    reads: Arc<Vec<Read>>,
+    retention: Retention,
+    calls: u64,
+}
+
+impl Collector {
+    pub fn new(kernel: Kernel, slots: Vec<Slot>, catalogue: Catalogue, shared: Arc<Shared>, rhythm: Rhythm) -> Self {
+        Self {
+            kernel,
+            slots,
+            catalogue,
+            shared,
+            rhythm,
+            reads: Arc::default(),
+            retention: Retention::default(),
+            calls: 0,
+        }
+    }
+
+    /// Works until all senders of `inbox` are gone.
+    pub fn run(mut self, inbox: Receiver<Request>) {
+        let mut last = None;
+        loop {
+            let first = match inbox.recv_timeout(self.rhythm.idle_interval) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let requests: Vec<Request> = first.into_iter().chain(inbox.try_iter()).collect();
+            let (now, _) = self.shared.clock();
+            if requests.iter().any(|request| request.scrape) {
+                self.retention.scraped(now);
+            }
+            let fresh = last.is_some_and(|last: Instant| last.elapsed() < self.rhythm.min_interval);
+            if !fresh {
+                let latest = Instant::now() + self.rhythm.timeout;
+                self.collect(requests.iter().map(|request| request.deadline).fold(latest, Instant::min));
+                last = Some(Instant::now());
+            }
+            for request in requests {
+                // Whoever asked may have gone.
+                let _ = request.reply.send(());
+            }
+        }
+    }
+
+    /// One collection, which ends at `deadline`: what is not done by then has failed for this one.
+    pub fn collect(&mut self, deadline: Instant) {
+        let began = Instant::now();
+        self.slots.iter_mut().for_each(Slot::discard_late);
+        self.advance();
+        let look = self.kernel.look(self.reads.clone(), deadline);
+        self.calls += 1;
+        let delivered = self.call_probes(&look, deadline);
+        let answers: Vec<Option<Processed>> = self.slots.iter_mut().map(|slot| slot.answer(deadline)).collect();
+        self.apply(&look, delivered, answers, began);
+        if let Ok(Look { catalogue: Some(catalogue), .. }) = look {
+            self.replan(catalogue);
+        }
+    }
+
+    /// Goes on with the start of probes, so that those that are ready take part.
+    pub fn advance(&mut self) {
+        self.advance_within(super::slot::START_GRACE);
+    }
+
+    /// The same, waiting longer: when the agent starts.
+    pub fn advance_within(&mut self, wait: Duration) {
+        let (shared, catalogue) = (&self.shared, &self.catalogue);
+        let mut planned = false;
+        for slot in &mut self.slots {
+            let limits = slot.spec.series;
+            planned |= slot.advance(catalogue, &mut |name, plan| shared.register(name, plan, limits), wait);
+        }
+        if planned {
+            self.bind();
+        }
+    }
+
+    fn replan(&mut self, catalogue: Catalogue) {
+        tracing::info!("The tables of this node have changed.");
+        self.catalogue = catalogue;
+        let (shared, catalogue) = (&self.shared, &self.catalogue);
+        for slot in &mut self.slots {
+            let limits = slot.spec.series;
+            slot.replan(catalogue, &mut |name, plan| shared.register(name, plan, limits));
+        }
+        self.bind();
+    }
+
+    fn bind(&mut self) {
+        let mut reads = Reads::default();
+        for slot in &mut self.slots {
+            slot.bind(&mut reads);
+        }
+        self.reads = Arc::new(reads.0);
+    }
+
+    /// Gives every probe that runs its answers. Returns, by slot, what it was given.
+    fn call_probes(&mut self, look: &Result<Look, KernelError>, deadline: Instant) -> Vec<Option<Delivered>> {
+        let (monotonic, unix) = self.shared.clock();
+        let gone = look.as_ref().map_or(Vec::new(), |look| look.gone.clone());
+        let late = Instant::now() >= deadline;
+        let mut delivered = Vec::with_capacity(self.slots.len());
+        for slot in &mut self.slots {
+            if !slot.runs() || late {
+                delivered.push(None);
+                continue;
+            }
+            let call = Call {
+                kind: CallKind::Collection,
+                id: self.calls,
+                monotonic_nanos: monotonic.as_nanos() as u64,
+                unix_nanos: unix.as_nanos() as u64,
+                answers: answers(&slot.queries, look, &self.shared.scopes()),
+                gone: gone.clone(),
+            };
+            delivered.push(Some(Delivered::of(&call)));
+            slot.call(call);
+        }
+        delivered
+    }
+
+    /// Brings all outputs onto the page at once: a scrape sees this collection or the last one, never half of each.
+    fn apply(
+        &mut self,
+        look: &Result<Look, KernelError>,
+        delivered: Vec<Option<Delivered>>,
+        answers: Vec<Option<Processed>>,
+        began: Instant,
+    ) {
+        let (monotonic, unix) = self.shared.clock();
+        let now = Now { monotonic, unix };
+        let keep = self.retention.keep(monotonic);
+        let mut scopes = self.shared.scopes();
+        let mut board = self.shared.board();
+        board.registry.begin_collection();
+        match look {
+            Ok(look) => board.note_look(look, &scopes),
+            Err(error) => tracing::warn!("No table could be read in this collection: {error}"),
+        }
+        for ((slot, delivered), processed) in self.slots.iter_mut().zip(delivered).zip(answers) {
+            board.apply(slot, delivered.as_ref(), processed, &scopes, now);
+        }
+        for scope in scopes.dead_since(monotonic.saturating_sub(keep)) {
+            board.registry.forget_scope(scope);
+            scopes.forget(scope);
+        }
+        board.registry.expire_parts(now);
+        board.collected(began, &self.slots);
+    }
+}
+
+/// What a probe was given in this collection.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// What its output may refer to.
+    pub shape: Shape,
+    /// The plan's query of each answer, and how many rows it gave; None: it failed.
+    pub queries: Vec<(usize, Option<usize>)>,
+}
+
+impl Delivered {
+    fn of(call: &Call) -> Self {
+        let query = |answer: &Answer| (answer.query as usize, answer.result.as_ref().ok().map(|batch| batch.rows));
+        Self { shape: Shape::from(call), queries: call.answers.iter().map(query).collect() }
+    }
+
+    /// Rows of all queries.
+    pub fn rows(&self) -> u64 {
+        self.queries.iter().filter_map(|(_, rows)| *rows).map(|rows| rows as u64).sum()
+    }
+}
+
+fn answers(queries: &[Planned], look: &Result<Look, KernelError>, scopes: &Scopes) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(queries.len());
+    for (index, planned) in queries.iter().enumerate() {
+        let Planned::Runs(query, binding) = planned else { continue };
+        let mut failed_scopes = Vec::new();
+        let result = match look {
+            Err(error) => Err(error.to_string()),
+            Ok(look) => match look.collected.tables.get(binding.read) {
+                None => Err("the table was not read".to_owned()),
+                Some(Err(why)) => Err(why.clone()),
+                Some(Ok(table)) => {
+                    failed_scopes = table.failed.iter().map(|(scope, _)| *scope).collect();
+                    let columns: Vec<&Column> =
+                        binding.columns.iter().filter_map(|&column| table.batch.columns.get(column)).collect();
+                    bounded(query.run(table.batch.rows, &columns, &|scope: ScopeId| scopes.name(scope)).batch)
+                }
+            },
+        };
+        answers.push(Answer { query: index as u32, result, failed_scopes });
+    }
+    answers
+}
+
+/// Refuses what is too much for one call.
+fn bounded(batch: Batch) -> Result<Batch, String> {
+    let bytes: usize = batch.columns.iter().map(|column| bytes(&column.values)).sum();
+    if batch.rows > MAX_ROWS || bytes > MAX_BYTES {
+        return Err(format!(
+            "{} rows of {bytes} bytes in all; a probe is given at most {MAX_ROWS} rows and {MAX_BYTES} bytes: \
+             use GROUP BY, or a WHERE that leaves fewer",
+            batch.rows
+        ));
+    }
+    Ok(batch)
+}
+
+fn bytes(values: &Values) -> usize {
+    match values {
+        Values::U32(v) => v.len() * 4,
+        Values::U64(v) => v.len() * 8,
+        Values::S64(v) => v.len() * 8,
+        Values::F64(v) => v.len() * 8,
+        Values::Address(v) => v.len(),
+        Values::Code { codes, names } => codes.len() * 4 + names.iter().map(String::len).sum::<usize>(),
+        Values::Blob { ends, bytes } => ends.len() * 4 + bytes.len(),
+    }
+}

@@ -1,0 +1,179 @@
+//! The thread that looks at the kernel: which namespaces there are, and what their tables say.
+//!
+//! A read of procfs or of rtnetlink may wait for a lock of the kernel's. The collection then goes on without it: whoever asks here waits
+//! until a deadline, not for the kernel.
+
+use crate::{
+    scope::netns::{WalkError, walk},
+    source::proc::{Collected, ProcSource, Read},
+};
+use netsonde_core::{
+    scope::{ScopeId, Scopes},
+    table::Catalogue,
+};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often the catalogue is made anew: a table may appear (a kernel module is loaded) or go.
+const CATALOGUE_AGE: Duration = Duration::from_secs(30);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    #[error("the kernel has not answered within {0:.1?}")]
+    Late(Duration),
+    #[error("the read of an earlier collection has not ended")]
+    Busy,
+    #[error("the thread that reads the kernel has ended")]
+    Ended,
+    #[error("cannot look for network namespaces: {0}")]
+    Walk(#[from] WalkError),
+}
+
+/// What one look at the kernel gave.
+pub struct Look {
+    /// Of the namespaces that could be seen.
+    pub namespaces: usize,
+    /// Processes whose namespace may not be looked at: needs CAP_SYS_PTRACE.
+    pub hidden: usize,
+    /// Why none of the namespaces is known to be the host's.
+    pub no_host: Option<String>,
+    pub gone: Vec<ScopeId>,
+    pub collected: Collected,
+    /// The tables of this node, if they are not the same as before.
+    pub catalogue: Option<Catalogue>,
+}
+
+impl Look {
+    /// The namespaces that could not be read, in any table, each with the first reason.
+    pub fn failed_scopes(&self) -> BTreeMap<ScopeId, &str> {
+        let failed = self.collected.tables.iter().flatten().flat_map(|table| &table.failed);
+        let mut reasons = BTreeMap::new();
+        for (scope, why) in failed {
+            reasons.entry(*scope).or_insert(why.as_str());
+        }
+        reasons
+    }
+}
+
+struct Request {
+    reads: Arc<Vec<Read>>,
+    deadline: Instant,
+    reply: SyncSender<Result<Look, KernelError>>,
+}
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub proc_root: PathBuf,
+    /// Where `ip netns` keeps its names.
+    pub netns_folder: PathBuf,
+    /// What stands for the host's namespace; None: process 1.
+    pub host_netns: Option<PathBuf>,
+}
+
+/// A handle to the thread.
+pub struct Kernel {
+    requests: SyncSender<Request>,
+}
+
+impl Kernel {
+    /// Starts the thread. `clock` gives the host's monotonic clock and the time since the Unix epoch.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        places: Places,
+        source: ProcSource,
+        catalogue: Catalogue,
+        scopes: Arc<Mutex<Scopes>>,
+        clock: fn() -> (Duration, Duration),
+    ) -> std::io::Result<Self> {
+        let (requests, inbox) = mpsc::sync_channel::<Request>(1);
+        let mut reader =
+            Reader { places, source, scopes, clock, reads: Arc::default(), catalogue, looked: Instant::now() };
+        thread::Builder::new().name("kernel".into()).spawn(move || {
+            for request in inbox {
+                let look = reader.look(&request);
+                // Whoever asked may have given up.
+                let _ = request.reply.send(look);
+            }
+        })?;
+        Ok(Self { requests })
+    }
+
+    /// Walks the namespaces and reads the tables, until `deadline`.
+    ///
+    /// # Errors
+    /// [`KernelError`]: then every table has failed for this collection.
+    pub fn look(&self, reads: Arc<Vec<Read>>, deadline: Instant) -> Result<Look, KernelError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let began = Instant::now();
+        self.requests.try_send(Request { reads, deadline, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => KernelError::Busy,
+            TrySendError::Disconnected(_) => KernelError::Ended,
+        })?;
+        let wait = deadline.saturating_duration_since(began);
+        answer.recv_timeout(wait).map_err(|error| match error {
+            RecvTimeoutError::Timeout => KernelError::Late(wait),
+            RecvTimeoutError::Disconnected => KernelError::Ended,
+        })?
+    }
+}
+
+struct Reader {
+    places: Places,
+    source: ProcSource,
+    scopes: Arc<Mutex<Scopes>>,
+    clock: fn() -> (Duration, Duration),
+    reads: Arc<Vec<Read>>,
+    catalogue: Catalogue,
+    looked: Instant,
+}
+
+impl Reader {
+    fn look(&mut self, request: &Request) -> Result<Look, KernelError> {
+        if !Arc::ptr_eq(&self.reads, &request.reads) {
+            self.reads = request.reads.clone();
+            self.source.prepare(self.reads.to_vec());
+        }
+        let Places { proc_root, netns_folder, host_netns } = &self.places;
+        let walked = walk(proc_root, netns_folder, host_netns.as_deref())?;
+        let (now, unix) = (self.clock)();
+        let observed = {
+            let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+            scopes.observe(walked.found, now, unix)
+        };
+        let collected = self.source.collect(&observed.namespaces, request.deadline);
+        let catalogue = self.new_catalogue();
+        Ok(Look {
+            namespaces: observed.namespaces.len(),
+            hidden: walked.hidden,
+            no_host: walked.no_host,
+            gone: observed.gone,
+            collected,
+            catalogue,
+        })
+    }
+
+    fn new_catalogue(&mut self) -> Option<Catalogue> {
+        if self.looked.elapsed() < CATALOGUE_AGE {
+            return None;
+        }
+        self.looked = Instant::now();
+        let catalogue = self.source.catalogue();
+        if catalogue == self.catalogue {
+            return None;
+        }
+        self.catalogue = catalogue.clone();
+        Some(catalogue)
+    }
+}

@@ -1,0 +1,163 @@
+//! What the HTTP server serves, from the board.
+
+use super::{
+    board::{Failed, QueryStatus, Shared, Status},
+    collector::Request,
+    slot::Health,
+};
+use crate::http::{Page, Pages, gzip, index::Index};
+use netsonde_core::metric::format::Format;
+use serde_json::{Value, json};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::oneshot, task};
+
+/// Why there is no fresh page.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCollected {
+    #[error("too many requests wait for a collection: ask again later")]
+    TooMany,
+    #[error("the collection has not ended within {0:?}")]
+    Late(Duration),
+    #[error("the collector has ended: restart the agent, and report its log")]
+    Ended,
+}
+
+/// The agent's pages.
+pub struct AgentPages {
+    shared: Arc<Shared>,
+    requests: SyncSender<Request>,
+    timeout: Duration,
+    node: String,
+}
+
+impl AgentPages {
+    pub fn new(shared: Arc<Shared>, requests: SyncSender<Request>, timeout: Duration, node: String) -> Self {
+        Self { shared, requests, timeout, node }
+    }
+
+    /// Has a collection made, joins the one that runs, or takes a fresh one.
+    ///
+    /// # Errors
+    /// If it does not end within `wait`.
+    pub async fn collect(&self, wait: Duration, scrape: bool) -> Result<(), NotCollected> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { deadline: Instant::now() + wait, scrape, reply };
+        self.requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => NotCollected::TooMany,
+            TrySendError::Disconnected(_) => NotCollected::Ended,
+        })?;
+        // The collection itself keeps the deadline; a little later its page is still of use.
+        match tokio::time::timeout(wait + wait / 10, answer).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(NotCollected::Ended),
+            Err(_) => Err(NotCollected::Late(wait)),
+        }
+    }
+
+    async fn metrics_page(&self, accept: Option<String>, timeout: Option<Duration>, compress: bool) -> Page {
+        // Rule 1: 90 % of what the scraper waits, so that the page still reaches it.
+        let wait = timeout.map_or(self.timeout, |timeout| timeout.mul_f64(0.9)).min(self.timeout);
+        if let Err(error) = self.collect(wait, true).await {
+            return Page::text(503, error.to_string());
+        }
+        let format = Format::negotiate(accept.as_deref());
+        let shared = self.shared.clone();
+        // A page of 100,000 series takes tens of milliseconds: not on the thread that answers others.
+        let body = task::spawn_blocking(move || {
+            let page = shared.board().page(format);
+            if compress { gzip(&page) } else { page }
+        });
+        match body.await {
+            Ok(body) => Page {
+                status: 200,
+                content_type: format.content_type(),
+                encoding: compress.then_some("gzip"),
+                body: body.into(),
+            },
+            Err(error) => Page::text(500, format!("cannot write the page: {error}")),
+        }
+    }
+}
+
+impl Pages for AgentPages {
+    fn metrics(
+        &self,
+        accept: Option<String>,
+        timeout: Option<Duration>,
+        gzip: bool,
+    ) -> Pin<Box<dyn Future<Output = Page> + Send + '_>> {
+        Box::pin(self.metrics_page(accept, timeout, gzip))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let board = self.shared.board();
+        if !board.figures.has_collected() {
+            return Err("the first collection has not ended".into());
+        }
+        let down: Vec<String> = board
+            .status
+            .iter()
+            .filter(|status| status.health == Health::Down)
+            .map(|status| format!("probe {} is down: {}", status.name, status.why))
+            .collect();
+        if !down.is_empty() && down.len() == board.status.len() { Err(down.join("\n")) } else { Ok(()) }
+    }
+
+    fn probes(&self) -> Value {
+        let board = self.shared.board();
+        let probes: Vec<Value> = board.status.iter().map(probe_json).collect();
+        let failed = |failed: &Failed| json!({ "netns": failed.netns, "why": failed.why });
+        json!({
+            "node": self.node,
+            "version": env!("CARGO_PKG_VERSION"),
+            "probes": probes,
+            "namespaces": {
+                "found": board.figures.namespaces,
+                "failed": board.failed.iter().map(failed).collect::<Vec<_>>(),
+                "hidden_processes": board.figures.hidden,
+                "no_host": board.no_host,
+            },
+        })
+    }
+
+    fn index(&self) -> Index {
+        let board = self.shared.board();
+        let line = |status: &Status| (status.name.clone(), status.health.as_str().to_owned(), status.why.clone());
+        Index { node: self.node.clone(), probes: board.status.iter().map(line).collect() }
+    }
+
+    fn refused_connection(&self) {
+        self.shared.board().figures.refused_connections += 1;
+    }
+}
+
+fn probe_json(status: &Status) -> Value {
+    let query = |query: &QueryStatus| {
+        json!({
+            "name": query.name,
+            "sql": query.sql,
+            "up": query.up,
+            "absent": query.absent,
+            "rows": query.rows,
+        })
+    };
+    json!({
+        "name": status.name,
+        "module": status.module,
+        "digest": status.digest,
+        "state": status.health.as_str(),
+        "why": if status.why.is_empty() { Value::Null } else { status.why.clone().into() },
+        "queries": status.queries.iter().map(query).collect::<Vec<_>>(),
+        "series": status.series,
+        "cpu_seconds": status.cpu.as_secs_f64(),
+        "memory_bytes": status.memory,
+    })
+}

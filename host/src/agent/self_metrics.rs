@@ -1,0 +1,234 @@
+//! What the agent says of itself: how its probes fare, what was lost, what it costs.
+
+use super::process;
+use netsonde_core::{
+    metric::{
+        exposition::Page,
+        histogram::{Bounds, Histogram},
+    },
+    probe::MetricKind::{self, Counter, Gauge},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
+
+/// Upper bounds in seconds: powers of two from 16 µs to 4 s (rule 14).
+static SECONDS: LazyLock<Arc<Bounds>> =
+    LazyLock::new(|| Arc::new(Bounds::new(&(-16..=2).map(|exponent| f64::from(exponent).exp2()).collect::<Vec<_>>())));
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS.clone())
+}
+
+/// Figures of one probe.
+pub struct ProbeFigures {
+    run: Histogram,
+    pub cpu: Duration,
+    pub memory: usize,
+    pub up: bool,
+    /// In the plan's order.
+    pub queries: Vec<QueryFigures>,
+}
+
+/// Figures of one query.
+#[derive(Default)]
+pub struct QueryFigures {
+    pub name: String,
+    /// Whether it gave rows in the last collection, and the probe took them.
+    pub up: bool,
+    pub rows: u64,
+}
+
+impl Default for ProbeFigures {
+    fn default() -> Self {
+        Self { run: seconds(), cpu: Duration::ZERO, memory: 0, up: false, queries: Vec::new() }
+    }
+}
+
+/// All figures; counters live as long as the agent.
+pub struct Figures {
+    pub probes: BTreeMap<String, ProbeFigures>,
+    /// By probe, stage and reason; stages and reasons are from closed lists.
+    dropped: BTreeMap<(String, &'static str, &'static str), u64>,
+    sources: BTreeMap<&'static str, Histogram>,
+    collections: Histogram,
+    collected: Option<Instant>,
+    /// Network namespaces that were found, and those of them that could not be read in the last collection.
+    pub namespaces: usize,
+    pub failed_namespaces: usize,
+    /// Processes whose namespace may not be looked at.
+    pub hidden: usize,
+    /// Connections that were closed unanswered, as too many were open.
+    pub refused_connections: u64,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            probes: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            collections: seconds(),
+            collected: None,
+            namespaces: 0,
+            failed_namespaces: 0,
+            hidden: 0,
+            refused_connections: 0,
+        }
+    }
+}
+
+impl Figures {
+    /// Figures of `probe`, which are made if there are none.
+    pub fn probe(&mut self, probe: &str) -> &mut ProbeFigures {
+        self.probes.entry(probe.to_owned()).or_default()
+    }
+
+    /// One call of a probe.
+    pub fn ran(&mut self, probe: &str, wall: Duration, cpu: Duration, memory: usize) {
+        let figures = self.probe(probe);
+        figures.run.observe(wall.as_secs_f64());
+        figures.cpu += cpu;
+        figures.memory = memory;
+    }
+
+    /// Counts what did not arrive.
+    pub fn dropped(&mut self, probe: &str, stage: &'static str, reason: &'static str, count: u64) {
+        if count > 0 {
+            *self.dropped.entry((probe.to_owned(), stage, reason)).or_default() += count;
+        }
+    }
+
+    /// The reads of one file, in all namespaces of a collection together.
+    pub fn source_read(&mut self, source: &'static str, took: f64) {
+        self.sources.entry(source).or_insert_with(seconds).observe(took);
+    }
+
+    /// A collection that took so long has ended.
+    pub fn collected(&mut self, took: Duration) {
+        self.collections.observe(took.as_secs_f64());
+        self.collected = Some(Instant::now());
+    }
+
+    /// Whether there has been a collection.
+    pub fn has_collected(&self) -> bool {
+        self.collected.is_some()
+    }
+
+    /// Writes the families onto the page.
+    pub fn write(&self, page: &mut Page<'_>) {
+        page.family("netsonde_build", MetricKind::Info, "", "Version of this agent")
+            .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1_u64);
+        self.write_collection(page);
+        self.write_probes(page);
+        self.write_queries(page);
+        let mut dropped = page.family(
+            "netsonde_dropped",
+            Counter,
+            "",
+            "Rows, samples, events and log lines that did not arrive, by stage and reason",
+        );
+        for ((probe, stage, reason), count) in &self.dropped {
+            dropped.sample(&[("probe", probe), ("stage", stage), ("reason", reason)], *count);
+        }
+        drop(dropped);
+        page.family(
+            "netsonde_http_refused_connections",
+            Counter,
+            "",
+            "Connections that were closed unanswered, as too many were open",
+        )
+        .sample(&[], self.refused_connections);
+        process::write(page);
+    }
+
+    fn write_collection(&self, page: &mut Page<'_>) {
+        if let Some(collected) = self.collected {
+            page.family(
+                "netsonde_collection_age_seconds",
+                Gauge,
+                "seconds",
+                "Time since the collection that this page shows",
+            )
+            .sample(&[], collected.elapsed().as_secs_f64());
+        }
+        page.family(
+            "netsonde_collection_duration_seconds",
+            MetricKind::Histogram,
+            "seconds",
+            "Time that collections took",
+        )
+        .histogram(&[], &self.collections);
+        page.family("netsonde_netns_found", Gauge, "", "Network namespaces seen in the last collection")
+            .sample(&[], self.namespaces as u64);
+        page.family(
+            "netsonde_netns_failed",
+            Gauge,
+            "",
+            "Network namespaces that could not be read in the last collection",
+        )
+        .sample(&[], self.failed_namespaces as u64);
+        page.family(
+            "netsonde_netns_hidden_processes",
+            Gauge,
+            "",
+            "Processes whose network namespace may not be looked at",
+        )
+        .sample(&[], self.hidden as u64);
+        let mut sources = page.family(
+            "netsonde_source_read_duration_seconds",
+            MetricKind::Histogram,
+            "seconds",
+            "Time that a collection spent reading a file of procfs, over all namespaces",
+        );
+        for (source, took) in &self.sources {
+            sources.histogram(&[("source", source)], took);
+        }
+    }
+
+    fn write_probes(&self, page: &mut Page<'_>) {
+        let mut up = page.family("netsonde_probe_up", Gauge, "", "Whether the probe's last answer is on this page");
+        for (probe, figures) in &self.probes {
+            up.sample(&[("probe", probe)], u64::from(figures.up));
+        }
+        drop(up);
+        let mut run = page.family(
+            "netsonde_probe_run_duration_seconds",
+            MetricKind::Histogram,
+            "seconds",
+            "Time that the probe's calls took, rows handed over and answers taken in included",
+        );
+        for (probe, figures) in &self.probes {
+            run.histogram(&[("probe", probe)], &figures.run);
+        }
+        drop(run);
+        let mut cpu = page.family("netsonde_probe_cpu_seconds", Counter, "seconds", "CPU time of the probe's calls");
+        for (probe, figures) in &self.probes {
+            cpu.sample(&[("probe", probe)], figures.cpu.as_secs_f64());
+        }
+        drop(cpu);
+        let mut memory = page.family("netsonde_probe_memory_bytes", Gauge, "bytes", "Memory of the probe's instance");
+        for (probe, figures) in &self.probes {
+            memory.sample(&[("probe", probe)], figures.memory as u64);
+        }
+    }
+
+    fn write_queries(&self, page: &mut Page<'_>) {
+        let each = || {
+            self.probes
+                .iter()
+                .flat_map(|(probe, figures)| figures.queries.iter().map(move |query| (probe.as_str(), query)))
+        };
+        let mut up = page.family("netsonde_query_up", Gauge, "", "Whether the query's last rows are on this page");
+        for (probe, query) in each() {
+            up.sample(&[("probe", probe), ("query", &query.name)], u64::from(query.up));
+        }
+        drop(up);
+        let mut rows = page.family("netsonde_rows", Counter, "", "Rows that the probe has taken in");
+        for (probe, query) in each() {
+            rows.sample(&[("probe", probe), ("query", &query.name)], query.rows);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `netsonde check`: every error at once, nothing started.
+
+use super::{
+    ConfigArgs, Failure, load,
+    print::{self, BAD, GOOD, HEAD, SOME, Text},
+};
+use crate::{
+    agent::{
+        self,
+        slot::{Health, Slot},
+    },
+    probe::engine::Engine,
+};
+use netsonde_core::metric::registry::{Now, Registry};
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a probe may take to describe itself and to start.
+const WAIT: Duration = Duration::from_secs(5);
+
+#[derive(clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub fn run(self) -> Result<(), Failure> {
+        let config = load::config(&self.config)?;
+        let specs = agent::specs(&config);
+        let catalogue = load::source(&agent::places(&config)).catalogue();
+        let engine = Engine::new(specs.len()).map_err(Failure::failed)?;
+        let mut registry = Registry::new();
+        let now = Now { monotonic: Duration::ZERO, unix: Duration::ZERO };
+        let mut slots = agent::load(specs, &engine, &agent::open_cache(&config.cache_folder));
+        for slot in &mut slots {
+            let limits = slot.spec.series;
+            let mut register =
+                |name: &str, plan: &_| registry.add_probe(name, plan, &[], limits, now).map_err(agent::board::join);
+            slot.advance(&catalogue, &mut register, WAIT);
+        }
+        self.tell(&slots);
+        let down = slots.iter().filter_map(|slot| match slot.health() {
+            (Health::Running | Health::Degraded, _) => None,
+            (_, why) if why.is_empty() => Some(format!("probe {}: has not started within {WAIT:?}", slot.spec.name)),
+            (_, why) => Some(format!("probe {}: {why}", slot.spec.name)),
+        });
+        let down: Vec<String> = down.collect();
+        if down.is_empty() { Ok(()) } else { Err(Failure::wrong(down)) }
+    }
+
+    fn tell(&self, slots: &[Slot]) {
+        if self.json {
+            let probe = |slot: &Slot| {
+                let (health, why) = slot.health();
+                json!({ "name": slot.spec.name, "module": slot.spec.source.to_string(), "state": health.as_str(), "why": why })
+            };
+            print::json(&slots.iter().map(probe).collect());
+            return;
+        }
+        let row = |slot: &Slot| {
+            let (health, why) = slot.health();
+            let (text, style) = match health {
+                Health::Running => ("good", GOOD),
+                Health::Degraded => ("degraded", SOME),
+                Health::Starting | Health::Down => ("wrong", BAD),
+            };
+            // What is wrong is told below, whole.
+            let why = if health == Health::Degraded { why } else { String::new() };
+            vec![
+                Text::styled(slot.spec.name.clone(), HEAD),
+                Text::styled(text, style),
+                slot.spec.source.to_string().into(),
+                why.into(),
+            ]
+        };
+        print::table(&["PROBE", "CHECK", "MODULE", "WHY"], slots.iter().map(row).collect());
+    }
+}

@@ -1,0 +1,68 @@
+//! What several commands begin with: the configuration, and a look at this node.
+
+use super::{ConfigArgs, Failure, PlaceArgs, print};
+use crate::{
+    agent::kernel::Places,
+    scope::netns::{Walk, walk},
+    source::proc::ProcSource,
+};
+use netsonde_core::config::{self, Config};
+use std::{fs, path::Path};
+
+/// The configuration that is in force: the file, or the defaults, and what the arguments override.
+pub fn config(args: &ConfigArgs) -> Result<Config, Failure> {
+    let mut config = match &args.config {
+        Some(file) => read(file)?,
+        None => Config::default(),
+    };
+    if args.node.is_some() {
+        config.node.clone_from(&args.node);
+    }
+    config.listen = args.listen.unwrap_or(config.listen);
+    if let Some(folder) = &args.cache_folder {
+        config.cache_folder.clone_from(folder);
+    }
+    override_places(&mut config, &args.places);
+    Ok(config)
+}
+
+fn override_places(config: &mut Config, places: &PlaceArgs) {
+    if let Some(folder) = &places.proc_root {
+        config.proc_root.clone_from(folder);
+    }
+    if let Some(folder) = &places.netns_folder {
+        config.netns_folder.clone_from(folder);
+    }
+}
+
+fn read(file: &Path) -> Result<Config, Failure> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| Failure::wrong([format!("cannot read the configuration {}: {error}", file.display())]))?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    config::parse(&text, &file.display().to_string(), folder).map_err(Failure::wrong)
+}
+
+/// Where to look, for commands that need no configuration.
+pub fn places(args: &PlaceArgs) -> Places {
+    let mut config = Config::default();
+    override_places(&mut config, args);
+    Places { proc_root: config.proc_root, netns_folder: config.netns_folder, host_netns: None }
+}
+
+/// The source of tables.
+pub fn source(places: &Places) -> ProcSource {
+    ProcSource::new(&places.proc_root, rustix::param::page_size() as u64)
+}
+
+/// Looks for namespaces, and says on standard error what may not be seen.
+pub fn namespaces(places: &Places) -> Result<Walk, Failure> {
+    let walked =
+        walk(&places.proc_root, &places.netns_folder, places.host_netns.as_deref()).map_err(Failure::failed)?;
+    if walked.hidden > 0 {
+        print::warn(&crate::scope::netns::hidden_message(walked.hidden));
+    }
+    if let Some(why) = &walked.no_host {
+        print::warn(why);
+    }
+    Ok(walked)
+}

@@ -1,0 +1,208 @@
+//! `netsonde probe list` and `netsonde probe inspect FILE`.
+
+use super::{
+    ConfigArgs, Failure, load,
+    print::{self, BAD, GOOD, HEAD, Text},
+};
+use crate::{
+    agent,
+    probe::{
+        builtin,
+        cache::Cache,
+        engine::Engine,
+        guest::Guest,
+        limits::Limits,
+        module::{Module, Source},
+    },
+};
+use netsonde_core::{
+    config,
+    probe::{Metric, MetricKind, Plan},
+    query::{self, Asker},
+    table::Catalogue,
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Subcommand)]
+pub enum Probe {
+    /// List the built-in probes, and those that the configuration names
+    List(List),
+    /// Show what a module will look at and what it makes, before it is let in
+    ///
+    /// The module is compiled and asked to describe itself, in its sandbox and within its limits; nothing else of it runs.
+    Inspect(Inspect),
+}
+
+#[derive(clap::Args)]
+pub struct List {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Inspect {
+    /// A module: a file, or `builtin:NAME`
+    module: PathBuf,
+    /// The probe's settings, as JSON
+    #[arg(long, default_value = "{}")]
+    settings: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Probe {
+    pub fn run(self) -> Result<(), Failure> {
+        match self {
+            Probe::List(list) => list.run(),
+            Probe::Inspect(inspect) => inspect.run(),
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Result<(), Failure> {
+        let config = load::config(&self.config)?;
+        let specs = agent::specs(&config);
+        let mut rows: Vec<(String, String, bool, &str)> = Vec::new();
+        for (name, _, help) in builtin::PROBES {
+            let builtin = Source::Builtin(name.to_string());
+            let selected = specs.iter().any(|spec| spec.source == builtin);
+            rows.push((name.to_string(), builtin.to_string(), selected, help));
+        }
+        for spec in specs.iter().filter(|spec| !matches!(&spec.source, Source::Builtin(name) if *name == spec.name)) {
+            rows.push((spec.name.clone(), spec.source.to_string(), true, ""));
+        }
+        if self.json {
+            let row = |(name, module, selected, help): &(String, String, bool, &str)| json!({ "name": name, "module": module, "selected": selected, "help": help });
+            print::json(&rows.iter().map(row).collect());
+        } else {
+            let row = |(name, module, selected, help): (String, String, bool, &str)| {
+                let selected = if selected { Text::styled("yes", GOOD) } else { Text::from("no") };
+                vec![Text::styled(name, HEAD), selected, module.into(), help.into()]
+            };
+            print::table(&["PROBE", "SELECTED", "MODULE", "WHAT"], rows.into_iter().map(row).collect());
+        }
+        Ok(())
+    }
+}
+
+impl Inspect {
+    fn run(self) -> Result<(), Failure> {
+        let source = source(&self.module);
+        let engine = Engine::new(1).map_err(Failure::failed)?;
+        let module = Module::load(&engine, &source, &Cache::none()).map_err(Failure::failed)?;
+        let digest = module.digest.clone();
+        let name = name_of(&source);
+        let limits = Limits::from(&config::Limits::default());
+        let plan =
+            Guest::new(engine, &name, module, self.settings.clone(), limits).describe().map_err(Failure::failed)?;
+        let catalogue = load::source(&load::places(&Default::default())).catalogue();
+        if self.json {
+            print::json(&plan_json(&name, &digest, &plan, &catalogue));
+        } else {
+            show(&name, &source, &digest, &plan, &catalogue);
+        }
+        Ok(())
+    }
+}
+
+/// `builtin:NAME`, or a file.
+fn source(module: &Path) -> Source {
+    match module.to_str().and_then(|text| text.strip_prefix("builtin:")) {
+        Some(name) => Source::Builtin(name.to_owned()),
+        None => Source::File(module.to_owned()),
+    }
+}
+
+/// What a configuration would most likely call it.
+fn name_of(source: &Source) -> String {
+    match source {
+        Source::Builtin(name) => name.clone(),
+        Source::File(path) => path.file_stem().unwrap_or(Path::new("probe").as_os_str()).to_string_lossy().into_owned(),
+    }
+}
+
+/// How a query fares on this node.
+fn state(sql: &str, catalogue: &Catalogue) -> Result<(), String> {
+    query::plan(sql, catalogue, Asker::Probe).map(drop).map_err(|error| error.to_string())
+}
+
+fn show(name: &str, source: &Source, digest: &str, plan: &Plan, catalogue: &Catalogue) {
+    print::out(&format!("{}  {source}\nsha256   {digest}\n", print::paint(name, HEAD)));
+    print::out("It asks:");
+    for query in &plan.queries {
+        let optional = if query.optional { " (optional)" } else { "" };
+        print::out(&format!(
+            "  {}{optional}\n    {}",
+            print::paint(&print::printable(&query.name), HEAD),
+            print::printable(&query.sql)
+        ));
+        match state(&query.sql, catalogue) {
+            Ok(()) => print::out(&format!("    {}", print::paint("answered on this node", GOOD))),
+            Err(why) => print::out(&format!("    {}", print::paint(&format!("not answered on this node: {why}"), BAD))),
+        }
+    }
+    print::out("\nIt makes:");
+    let rows = plan.metrics.iter().map(|metric| {
+        let labels: Vec<&str> = metric.labels.iter().map(|label| label.name.as_str()).collect();
+        let of = if metric.scoped { "each namespace" } else { "the node" };
+        let cells =
+            [full_name(name, metric), kind(metric.kind).into(), of.into(), labels.join(" "), metric.help.clone()];
+        cells.into_iter().map(Text::from).collect()
+    });
+    print::table(&["METRIC", "KIND", "OF", "LABELS", "WHAT"], rows.collect());
+    for event in &plan.events {
+        print::out(&print::printable(&format!("event {}: {}", event.name, event.help)));
+    }
+}
+
+fn plan_json(name: &str, digest: &str, plan: &Plan, catalogue: &Catalogue) -> Value {
+    let query = |query: &netsonde_core::probe::Query| {
+        json!({
+            "name": query.name,
+            "sql": query.sql,
+            "optional": query.optional,
+            "absent": state(&query.sql, catalogue).err(),
+        })
+    };
+    let metric = |metric: &Metric| {
+        json!({
+            "name": full_name(name, metric),
+            "kind": kind(metric.kind),
+            "unit": metric.unit,
+            "help": metric.help,
+            "labels": metric.labels.iter().map(|label| &label.name).collect::<Vec<_>>(),
+            "scoped": metric.scoped,
+        })
+    };
+    let event = |event: &netsonde_core::probe::EventType| json!({ "name": event.name, "help": event.help });
+    json!({
+        "name": name,
+        "digest": digest,
+        "queries": plan.queries.iter().map(query).collect::<Vec<_>>(),
+        "metrics": plan.metrics.iter().map(metric).collect::<Vec<_>>(),
+        "events": plan.events.iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+fn full_name(probe: &str, metric: &Metric) -> String {
+    let unit = if metric.unit.is_empty() { String::new() } else { format!("_{}", metric.unit) };
+    let suffix = if metric.kind == MetricKind::Counter { "_total" } else { "" };
+    format!("netsonde_{probe}_{}{unit}{suffix}", metric.name)
+}
+
+fn kind(kind: MetricKind) -> &'static str {
+    match kind {
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+        MetricKind::Histogram => "histogram",
+        MetricKind::GaugeHistogram => "gauge histogram",
+        MetricKind::Info => "info",
+        MetricKind::Unknown => "unknown",
+    }
+}
