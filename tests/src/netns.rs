@@ -1,0 +1,145 @@
+//! Network namespaces and processes that a test makes, and that end with it.
+
+use crate::unique;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A network namespace with a name, deleted at the end of the test.
+pub struct Netns {
+    pub name: String,
+}
+
+impl Netns {
+    /// # Panics
+    /// Without root: then nothing of this can be tested.
+    pub fn new(label: &str) -> Self {
+        let name = unique(&format!("nst-{label}"));
+        run("ip", &["netns", "add", &name]);
+        let netns = Self { name };
+        netns.run("ip", &["link", "set", "lo", "up"]);
+        netns
+    }
+
+    /// Runs a command in it and gives what it printed.
+    ///
+    /// # Panics
+    /// If the command fails.
+    pub fn run(&self, program: &str, args: &[&str]) -> String {
+        let mut all = vec!["netns", "exec", &self.name, program];
+        all.extend(args);
+        run("ip", &all)
+    }
+
+    /// Starts a command in it, to be ended with the test.
+    pub fn spawn(&self, program: &str, args: &[&str]) -> Process {
+        let mut all = vec!["netns", "exec", &self.name, program];
+        all.extend(args);
+        Process::spawn("ip", &all)
+    }
+
+    /// Starts a Python program in it and waits for the first line that it prints.
+    pub fn python(&self, code: &str) -> Process {
+        let mut process = Process::piped("ip", &["netns", "exec", &self.name, "python3", "-u", "-c", code]);
+        process.wait_for_line();
+        process
+    }
+
+    /// The number that a file of this namespace's `/proc/net` has for a key, as the kernel prints it there.
+    pub fn kernel(&self, file: &str) -> String {
+        self.run("cat", &[&format!("/proc/net/{file}")])
+    }
+
+    /// Removes the name now; without processes the namespace ends.
+    pub fn delete(self) {}
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}
+
+/// Two namespaces with a cable between them: 10.199.0.1 and 10.199.0.2, both ends called `veth0`.
+pub struct Pair {
+    pub a: Netns,
+    pub b: Netns,
+}
+
+impl Pair {
+    pub fn new() -> Self {
+        let (a, b) = (Netns::new("a"), Netns::new("b"));
+        run("ip", &["-n", &a.name, "link", "add", "veth0", "type", "veth", "peer", "name", "veth0", "netns", &b.name]);
+        for (netns, address) in [(&a, "10.199.0.1/24"), (&b, "10.199.0.2/24")] {
+            netns.run("ip", &["addr", "add", address, "dev", "veth0"]);
+            netns.run("ip", &["link", "set", "veth0", "up"]);
+        }
+        Self { a, b }
+    }
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A process that ends with the test.
+pub struct Process(pub Child);
+
+impl Process {
+    pub fn spawn(program: &str, args: &[&str]) -> Self {
+        let child =
+            Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("cannot start {program}: {error}")))
+    }
+
+    /// With a pipe for what it prints and one for what it is told.
+    pub fn piped(program: &str, args: &[&str]) -> Self {
+        let child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("cannot start {program}: {error}")))
+    }
+
+    /// The next line that it prints.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub fn wait_for_line(&mut self) -> String {
+        use std::io::Read;
+        let out = self.0.stdout.as_mut().expect("started with a pipe");
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while out.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        assert!(!line.is_empty(), "the process ended without a word");
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Tells it to go on.
+    pub fn tell(&mut self, line: &str) {
+        use std::io::Write;
+        writeln!(self.0.stdin.as_mut().expect("started with a pipe"), "{line}").unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a command and gives what it printed.
+///
+/// # Panics
+/// If it fails, with what it said.
+pub fn run(program: &str, args: &[&str]) -> String {
+    let output: Output =
+        Command::new(program).args(args).output().unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{program} {}: {} (these tests need root)", args.join(" "), text(&output.stderr));
+    text(&output.stdout)
+}
