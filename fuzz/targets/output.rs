@@ -25,6 +25,7 @@ const KINDS: [MetricKind; 6] = [
     MetricKind::Unknown,
 ];
 
+#[derive(Debug)]
 struct Calls(Vec<(Option<u32>, Output)>);
 
 impl<'a> Arbitrary<'a> for Calls {

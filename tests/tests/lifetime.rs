@@ -83,8 +83,7 @@ fn rule_2_a_gauge_that_is_not_given_again_is_absent() {
 
 #[test]
 fn rule_1_two_scrapers_at_once_get_the_same_collection() {
-    let agent = Agent::start("");
-    thread::sleep(Duration::from_millis(1100));
+    let agent = Agent::start("collection: { min_interval: 10s }");
     let count = || agent.page().value("netsonde_collection_duration_seconds_count", &[]);
     let before = count();
     let pages: Vec<_> = thread::scope(|scope| {
@@ -92,9 +91,9 @@ fn rule_1_two_scrapers_at_once_get_the_same_collection() {
         scrapes.into_iter().map(|scrape| scrape.join().unwrap()).collect()
     });
     assert_eq!(pages.len(), 8);
-    assert_eq!(count(), before, "all of them took the page that was younger than a second");
+    assert_eq!(count(), before, "all of them took the page that was young enough");
     let age = agent.page().value("netsonde_collection_age_seconds", &[]);
-    assert!((0.0..5.0).contains(&age), "{age}");
+    assert!((0.0..10.0).contains(&age), "{age}");
 }
 
 #[test]
