@@ -4,6 +4,7 @@ use netsonde_core::{
     proc::{File, HostFiles, catalogue},
     table::Catalogue,
 };
+use std::sync::LazyLock;
 
 /// A captured file of Linux 6.18.
 pub fn captured(file: File) -> &'static [u8] {
@@ -24,6 +25,5 @@ pub fn captured(file: File) -> &'static [u8] {
 }
 
 /// The tables of that node.
-pub fn tables() -> Catalogue {
-    catalogue(&HostFiles::new(|file| Ok(captured(file).to_vec())), 4096)
-}
+pub static TABLES: LazyLock<Catalogue> =
+    LazyLock::new(|| catalogue(&HostFiles::new(|file| Ok(captured(file).to_vec())), 4096));

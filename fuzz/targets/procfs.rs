@@ -6,12 +6,11 @@ use netsonde_core::{
     batch::ColumnBuilder,
     proc::{Parser, builders},
 };
-use netsonde_fuzz::{captured, tables};
+use netsonde_fuzz::{TABLES, captured};
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (choice, text) = input;
-    let catalogue = tables();
-    let table = &catalogue.tables[choice as usize % catalogue.tables.len()];
+    let table = &TABLES.tables[choice as usize % TABLES.tables.len()];
     let Some(mut parser) = Parser::new(&table.name, &table.columns, 4096) else { return };
     let mut out = builders(&table.columns);
     let mut rows = 0;

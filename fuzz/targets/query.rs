@@ -7,13 +7,12 @@ use netsonde_core::{
     proc::{Parser, builders},
     query::{Asker, plan},
 };
-use netsonde_fuzz::{captured, tables};
+use netsonde_fuzz::{TABLES, captured};
 
 fuzz_target!(|input: (bool, &str)| {
     let (person, sql) = input;
     let asker = if person { Asker::Person } else { Asker::Probe };
-    let catalogue = tables();
-    let query = match plan(sql, &catalogue, asker) {
+    let query = match plan(sql, &TABLES, asker) {
         Ok(query) => query,
         Err(error) => {
             assert!(!error.render(sql).chars().any(|c| c.is_control() && c != '\n'));

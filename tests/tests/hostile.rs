@@ -112,7 +112,7 @@ fn a_guest_that_talks_too_much_is_heard_sixteen_times_a_call() {
 }
 
 #[test]
-fn a_probe_that_fell_is_started_again_and_logged_once() {
+fn rule_17_a_probe_that_fell_is_started_again_logged_once_and_its_rows_are_counted() {
     let agent = Agent::start(&config(&["panic"]));
     agent.wait_until("it has fallen three times", |agent| {
         let page = agent.scrape();
