@@ -156,6 +156,7 @@ impl Board {
         now: Now,
     ) {
         let applied = delivered.is_some_and(|delivered| {
+            self.figures.dropped(&slot.spec.name, "query", "overflow", delivered.overflows);
             let lost = match processed {
                 None => Some("late"),
                 Some(processed) => self.apply_processed(slot, delivered, processed, scopes, now).err(),

@@ -113,7 +113,9 @@ impl Collector {
         let look = self.kernel.look(self.reads.clone(), deadline);
         self.calls += 1;
         let delivered = self.call_probes(&look, deadline);
-        let answers: Vec<Option<Processed>> = self.slots.iter_mut().map(|slot| slot.answer(deadline)).collect();
+        // Only who was called now: one that is still at an earlier call holds nobody up.
+        let called = self.slots.iter_mut().zip(&delivered);
+        let answers = called.map(|(slot, delivered)| delivered.as_ref().and_then(|_| slot.answer(deadline))).collect();
         self.apply(&look, delivered, answers, began);
         if let Ok(Look { catalogue: Some(catalogue), .. }) = look {
             self.replan(catalogue);
@@ -168,15 +170,16 @@ impl Collector {
                 delivered.push(None);
                 continue;
             }
+            let (answers, overflows) = answers(&slot.queries, look, &self.shared.scopes());
             let call = Call {
                 kind: CallKind::Collection,
                 id: self.calls,
                 monotonic_nanos: monotonic.as_nanos() as u64,
                 unix_nanos: unix.as_nanos() as u64,
-                answers: answers(&slot.queries, look, &self.shared.scopes()),
+                answers,
                 gone: gone.clone(),
             };
-            delivered.push(Some(Delivered::of(&call)));
+            delivered.push(Some(Delivered::of(&call, overflows)));
             slot.call(call);
         }
         delivered
@@ -219,12 +222,14 @@ pub struct Delivered {
     pub shape: Shape,
     /// The plan's query of each answer, and how many rows it gave; None: it failed.
     pub queries: Vec<(usize, Option<usize>)>,
+    /// Sums that did not fit into 64 bits, and are NULL therefore (rule 21).
+    pub overflows: u64,
 }
 
 impl Delivered {
-    fn of(call: &Call) -> Self {
+    fn of(call: &Call, overflows: u64) -> Self {
         let query = |answer: &Answer| (answer.query as usize, answer.result.as_ref().ok().map(|batch| batch.rows));
-        Self { shape: Shape::from(call), queries: call.answers.iter().map(query).collect() }
+        Self { shape: Shape::from(call), queries: call.answers.iter().map(query).collect(), overflows }
     }
 
     /// Rows of all queries.
@@ -233,7 +238,9 @@ impl Delivered {
     }
 }
 
-fn answers(queries: &[Planned], look: &Result<Look, KernelError>, scopes: &Scopes) -> Vec<Answer> {
+/// The answers of a probe's queries, and how many sums overflowed in them.
+fn answers(queries: &[Planned], look: &Result<Look, KernelError>, scopes: &Scopes) -> (Vec<Answer>, u64) {
+    let mut overflows = 0;
     let mut answers = Vec::with_capacity(queries.len());
     for (index, planned) in queries.iter().enumerate() {
         let Planned::Runs(query, binding) = planned else { continue };
@@ -247,13 +254,15 @@ fn answers(queries: &[Planned], look: &Result<Look, KernelError>, scopes: &Scope
                     failed_scopes = table.failed.iter().map(|(scope, _)| *scope).collect();
                     let columns: Vec<&Column> =
                         binding.columns.iter().filter_map(|&column| table.batch.columns.get(column)).collect();
-                    bounded(query.run(table.batch.rows, &columns, &|scope: ScopeId| scopes.name(scope)).batch)
+                    let answered = query.run(table.batch.rows, &columns, &|scope: ScopeId| scopes.name(scope));
+                    overflows += answered.overflows;
+                    bounded(answered.batch)
                 }
             },
         };
         answers.push(Answer { query: index as u32, result, failed_scopes });
     }
-    answers
+    (answers, overflows)
 }
 
 /// Refuses what is too much for one call.
