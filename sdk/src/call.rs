@@ -3,7 +3,7 @@
 use crate::{
     Result,
     plan::Query,
-    types::{self, Column, QueryState, Values},
+    types::{self, Column, QueryState},
 };
 
 /// The names of each query's columns, as the host gave them in `start`.
@@ -80,56 +80,5 @@ impl<'a> Rows<'a> {
         index
             .and_then(|index| self.batch.columns.get(index))
             .ok_or_else(|| format!("the query has no column `{name}`, only {}", self.names.join(", ")))
-    }
-}
-
-/// Reading a column row by row, whatever form it came in.
-impl Column {
-    /// Whether `row` has a value.
-    pub fn has(&self, row: usize) -> bool {
-        self.present.as_ref().is_none_or(|bits| bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1))
-    }
-
-    /// A whole number that is not negative.
-    pub fn u64(&self, row: usize) -> Option<u64> {
-        self.has(row).then_some(())?;
-        match &self.values {
-            Values::U32s(v) => v.get(row).copied().map(u64::from),
-            Values::U64s(v) => v.get(row).copied(),
-            Values::S64s(v) => v.get(row).copied().and_then(|value| value.try_into().ok()),
-            _ => None,
-        }
-    }
-
-    /// A whole number.
-    pub fn s64(&self, row: usize) -> Option<i64> {
-        match &self.values {
-            Values::S64s(v) => v.get(row).copied().filter(|_| self.has(row)),
-            _ => self.u64(row)?.try_into().ok(),
-        }
-    }
-
-    /// Any number.
-    pub fn f64(&self, row: usize) -> Option<f64> {
-        match &self.values {
-            Values::F64s(v) => v.get(row).copied().filter(|_| self.has(row)),
-            Values::S64s(_) => self.s64(row).map(|value| value as f64),
-            _ => self.u64(row).map(|value| value as f64),
-        }
-    }
-
-    /// Who: a handle to hand back, as it is.
-    pub fn scope(&self, row: usize) -> Option<types::Scope> {
-        self.u64(row)?.try_into().ok()
-    }
-
-    /// A text of the dictionary.
-    pub fn text(&self, row: usize) -> Option<&str> {
-        match &self.values {
-            Values::Codes(coded) if self.has(row) => {
-                coded.names.get(*coded.codes.get(row)? as usize).map(String::as_str)
-            }
-            _ => None,
-        }
     }
 }

@@ -39,6 +39,7 @@ pub mod output;
 pub mod plan;
 pub mod test;
 
+mod column;
 mod export;
 
 /// What `wit-bindgen` makes of the interface. Needed only for what the rest of this crate does not offer.

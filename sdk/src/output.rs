@@ -2,10 +2,10 @@
 
 use crate::{
     call::Rows,
+    column::Dictionary,
     plan::{Counter, Event, Gauge, Histogram, Metric},
-    types::{self, Coded, Column, Operation, Scope, Values},
+    types::{self, Column, Operation, Scope, Values},
 };
-use std::collections::HashMap;
 
 /// The samples and events of one call.
 #[derive(Default)]
@@ -66,24 +66,25 @@ impl Output {
         self.rows[index].push(scope, labels, value);
     }
 
-    /// Events that stand for `indices` of `rows`: time, scope, stack and process come from there.
+    /// Events of one type, one for each of `indices` of `rows`: time, scope, stack and process come from there. What follows gives the
+    /// fields, in the type's order. Without indices there are no events.
     pub fn events(&mut self, event: &Event, rows: &Rows<'_>, indices: Vec<u32>) -> Events<'_> {
-        let count = indices.len() as u32;
-        let wit = types::Events {
+        self.events.push(types::Events {
             type_: event.0,
-            count,
+            count: indices.len() as u32,
             answer: Some(rows.answer),
             rows: indices,
             scopes: None,
             fields: Vec::new(),
             extras: Vec::new(),
-        };
-        self.events.push(wit);
-        Events { out: self }
+        });
+        let last = self.events.len() - 1;
+        Events { wit: &mut self.events[last] }
     }
 
     pub(crate) fn into_wit(mut self) -> types::Output {
         self.samples.extend(self.rows.into_iter().map(RowSamples::into_wit));
+        self.events.retain(|events| events.count > 0);
         types::Output { samples: self.samples, buckets: Vec::new(), events: self.events }
     }
 }
@@ -148,44 +149,30 @@ impl Samples<'_> {
     }
 }
 
-/// Events of one type: the fields, in the type's order.
+/// Events of one type: their fields, in the type's order.
 pub struct Events<'a> {
-    out: &'a mut Output,
+    wit: &'a mut types::Events,
 }
 
 impl Events<'_> {
-    /// The next field: one row an event.
-    pub fn field(self, column: Column) -> Self {
-        if let Some(events) = self.out.events.last_mut() {
-            events.fields.push(column);
-        }
+    /// The next field: a column of the source rows, of which each event takes its own row. Where that has no value the field is left out.
+    pub fn field(self, column: &Column) -> Self {
+        let picked = column.pick(&self.wit.rows);
+        self.wit.fields.push(picked);
         self
     }
-}
 
-/// Making columns.
-impl Column {
-    /// A column in which every row has a value.
-    pub fn full(values: Values) -> Self {
-        Self { values, present: None }
+    /// The next field, the same text in each event.
+    pub fn text(self, text: &str) -> Self {
+        let column = Column::text_in_each(text.into(), self.wit.rows.len());
+        self.wit.fields.push(column);
+        self
     }
 
-    /// One text for all rows.
-    pub fn text_in_each(text: String, rows: usize) -> Self {
-        Self::full(Values::Codes(Coded { codes: vec![0; rows], names: vec![text] }))
-    }
-
-    /// How many rows.
-    pub fn rows(&self) -> usize {
-        match &self.values {
-            Values::U32s(v) => v.len(),
-            Values::U64s(v) => v.len(),
-            Values::S64s(v) => v.len(),
-            Values::F64s(v) => v.len(),
-            Values::Addresses(v) => v.len() / 16,
-            Values::Codes(v) => v.codes.len(),
-            Values::Blobs(v) => v.ends.len(),
-        }
+    /// The next field, from a column made for it: one row an event.
+    pub fn column(self, column: Column) -> Self {
+        self.wit.fields.push(column);
+        self
     }
 }
 
@@ -196,13 +183,6 @@ struct RowSamples {
     scopes: Option<Vec<Scope>>,
     labels: Vec<Dictionary>,
     values: Vec<f64>,
-}
-
-#[derive(Default)]
-struct Dictionary {
-    codes: Vec<u32>,
-    names: Vec<String>,
-    known: HashMap<String, u32>,
 }
 
 impl RowSamples {
@@ -222,30 +202,14 @@ impl RowSamples {
     }
 
     fn into_wit(self) -> types::Samples {
-        let label = |label: Dictionary| Column::full(Values::Codes(Coded { codes: label.codes, names: label.names }));
         types::Samples {
             metric: self.metric,
             operation: self.operation,
             scopes: self.scopes.map(|scopes| Column::full(Values::U32s(scopes))),
-            labels: self.labels.into_iter().map(label).collect(),
+            labels: self.labels.into_iter().map(|label| Column::full(label.into_values())).collect(),
             parts: None,
             values: Column::full(Values::F64s(self.values)),
             extras: Vec::new(),
         }
-    }
-}
-
-impl Dictionary {
-    fn push(&mut self, text: &str) {
-        let code = match self.known.get(text) {
-            Some(&code) => code,
-            None => {
-                let code = self.names.len() as u32;
-                self.names.push(text.into());
-                self.known.insert(text.into(), code);
-                code
-            }
-        };
-        self.codes.push(code);
     }
 }
