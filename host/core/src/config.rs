@@ -7,6 +7,7 @@ mod key;
 mod print;
 mod quantity;
 mod read;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -18,6 +19,8 @@ use std::{
 };
 
 pub use print::print;
+pub use quantity::parse_time;
+pub use sink::{FileSink, Form, Sink, StdoutSink};
 
 /// A file larger than this is refused, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
@@ -36,8 +39,13 @@ pub struct Config {
     pub netns_folder: PathBuf,
     /// None: the network namespace of process 1.
     pub host_netns: Option<PathBuf>,
+    /// Types of the running kernel.
+    pub btf: PathBuf,
+    pub hooks: Hooks,
     pub collection: Collection,
     pub drain: Duration,
+    /// In the file's order.
+    pub sinks: Vec<Sink>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -90,9 +98,31 @@ impl Default for Config {
             proc_root: "/proc".into(),
             netns_folder: "/run/netns".into(),
             host_netns: None,
+            btf: "/sys/kernel/btf/vmlinux".into(),
+            hooks: Hooks::default(),
             collection: Collection::default(),
             drain: Duration::from_secs(5),
+            sinks: Vec::new(),
         }
+    }
+}
+
+/// What queries over tracepoints may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Rows a second of each stream and namespace.
+    pub rate: u64,
+    /// Rows of a namespace at once.
+    pub burst: u64,
+    /// Of one core, for each program, in hundredths of a percent.
+    pub cpu: u64,
+    /// Bytes.
+    pub ring: u64,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { rate: 100, burst: 1000, cpu: 100, ring: 2 << 20 }
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod config;
+pub mod event;
 pub mod metric;
 pub mod nearest;
 pub mod output;

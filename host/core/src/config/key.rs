@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::{Config, Module, Probe};
+use super::{Config, FileSink, Form, Module, Probe, Sink, StdoutSink};
 
-/// One key. `T` is what it is a part of: the whole configuration, or one probe's entry.
+/// One key. `T` is what it is a part of: the whole configuration, one probe's entry, or one sink's.
 pub struct Key<T: 'static> {
     /// From the top of `T`, with dots.
     pub path: &'static str,
@@ -27,10 +27,14 @@ pub enum Value<T: 'static> {
     Size(Place<T, u64>, RangeInclusive<u64>),
     Count(Place<T, u64>, RangeInclusive<u64>),
     Rate(Place<T, u64>, RangeInclusive<u64>),
+    /// In hundredths of a percent.
+    Percent(Place<T, u64>, RangeInclusive<u64>),
     Module(Place<T, Option<Module>>),
     /// Anything; handed on as JSON.
     Any(Place<T, serde_json::Value>),
     Probes(Place<T, Option<Vec<Probe>>>),
+    Form(Place<T, Form>),
+    Sinks(Place<T, Vec<Sink>>),
     /// Not a key of this release, but one that people try: what to tell them.
     Elsewhere(&'static str),
 }
@@ -118,16 +122,52 @@ pub static CONFIG: &[Key<Config>] = &[
         value: Value::Time(|c| &mut c.collection.timeout, Duration::from_millis(10)..=MINUTE),
     },
     Key {
+        path: "btf",
+        doc: "Types of the running kernel (BTF), of which tracepoints are made tables.",
+        example: "/sys/kernel/btf/vmlinux",
+        value: Value::Path(|c| &mut c.btf),
+    },
+    Key {
+        path: "hooks",
+        doc: "What queries over tracepoints may use. Whatever is kept back is counted.",
+        example: "{ rate: 100/s }",
+        value: Value::Section,
+    },
+    Key {
+        path: "hooks.rate",
+        doc: "Rows a second that each stream takes of one network namespace. 1/s to 100000/s.",
+        example: "100/s",
+        value: Value::Rate(|c| &mut c.hooks.rate, 1..=100_000),
+    },
+    Key {
+        path: "hooks.burst",
+        doc: "Rows of one network namespace at once, after a while without any. 1 to 100000.",
+        example: "1000",
+        value: Value::Count(|c| &mut c.hooks.burst, 1..=100_000),
+    },
+    Key {
+        path: "hooks.cpu",
+        doc: "Share of one core that each query's program may take over ten seconds; beyond it is detached for a while. 0.01% to 10000%.",
+        example: "1%",
+        value: Value::Percent(|c| &mut c.hooks.cpu, 1..=1_000_000),
+    },
+    Key {
+        path: "hooks.ring",
+        doc: "Memory for rows on their way from the kernel, rounded up to a power of two. 64KiB to 256MiB.",
+        example: "2MiB",
+        value: Value::Size(|c| &mut c.hooks.ring, (64 << 10)..=(256 << 20)),
+    },
+    Key {
         path: "drain",
-        doc: "On SIGTERM, requests that are being answered get this long to end. 0s to 5m.",
+        doc: "On SIGTERM, requests that are being answered, and sinks that still have events, get this long to end. 0s to 5m.",
         example: "5s",
         value: Value::Time(|c| &mut c.drain, Duration::ZERO..=Duration::from_secs(300)),
     },
     Key {
         path: "sinks",
-        doc: "",
-        example: "",
-        value: Value::Elsewhere("is not in this release: there are no events yet"),
+        doc: "Where events go, besides the pages of the agent itself: a list, of `stdout` and `file`.",
+        example: "[{ stdout: { form: line } }]",
+        value: Value::Sinks(|c| &mut c.sinks),
     },
     Key {
         path: "pods",
@@ -204,3 +244,31 @@ pub static PROBE: &[Key<Probe>] = &[
         value: Value::Size(|p| &mut p.limits.label, 8..=4096),
     },
 ];
+
+/// The sink `stdout`.
+pub static STDOUT: &[Key<StdoutSink>] = &[Key {
+    path: "form",
+    doc: "`line`: key=value, for people; `json`: one object a line.",
+    example: "line",
+    value: Value::Form(|s| &mut s.form),
+}];
+
+/// The sink `file`.
+pub static FILE: &[Key<FileSink>] = &[
+    Key {
+        path: "path",
+        doc: "The file, to whose end events are written; it is made, with mode 0640, if it is missing, but not its folder. One that was moved \
+              away is made anew.",
+        example: "/var/log/netsonde/events.jsonl",
+        value: Value::Path(|s| &mut s.path),
+    },
+    Key {
+        path: "form",
+        doc: "`line`: key=value, for people; `json`: one object a line.",
+        example: "json",
+        value: Value::Form(|s| &mut s.form),
+    },
+];
+
+/// Sinks that people look for here.
+pub static LATER_SINKS: &[&str] = &["loki", "otlp", "open_falcon"];

@@ -3,9 +3,9 @@
 use std::{fmt::Write, net::SocketAddrV4};
 
 use super::{
-    Config, Module, Probe,
-    key::{CONFIG, Key, PROBE, Value},
-    quantity::{show_rate, show_size, show_time},
+    Config, FileSink, Module, Probe, Sink, StdoutSink,
+    key::{CONFIG, FILE, Key, PROBE, STDOUT, Value},
+    quantity::{show_percent, show_rate, show_size, show_time},
 };
 
 const WIDTH: usize = 110;
@@ -19,23 +19,33 @@ pub fn print(config: &Config) -> String {
         if index > 0 && !key.path.contains('.') {
             text.push('\n');
         }
-        let Value::Probes(place) = &key.value else {
-            entry(&mut text, key, 0, true, &mut config);
-            continue;
-        };
-        comment(&mut text, 0, key.doc);
-        match place(&mut config) {
-            None => {
-                let mut sample = String::new();
-                probes(&mut sample, &mut [Probe::named("sockstat")]);
-                for line in sample.lines() {
-                    let _ = writeln!(text, "# {line}");
+        match &key.value {
+            Value::Probes(place) => {
+                comment(&mut text, 0, key.doc);
+                match place(&mut config) {
+                    None => commented(&mut text, |sample| probes(sample, &mut [Probe::named("sockstat")])),
+                    Some(list) => probes(&mut text, list),
                 }
             }
-            Some(list) => probes(&mut text, list),
+            Value::Sinks(place) => {
+                comment(&mut text, 0, key.doc);
+                match place(&mut config) {
+                    list if list.is_empty() => commented(&mut text, |sample| sinks(sample, &mut sample_sinks())),
+                    list => sinks(&mut text, list),
+                }
+            }
+            _ => entry(&mut text, key, 0, true, &mut config),
         }
     }
     text
+}
+
+fn commented(text: &mut String, write: impl FnOnce(&mut String)) {
+    let mut sample = String::new();
+    write(&mut sample);
+    for line in sample.lines() {
+        let _ = writeln!(text, "# {line}");
+    }
 }
 
 /// The keys are explained at the first probe only.
@@ -47,6 +57,31 @@ fn probes(text: &mut String, list: &mut [Probe]) {
             entry(text, key, 4, index == 0, probe);
         }
     }
+}
+
+/// The keys are explained at the first sink of a kind only.
+fn sinks(text: &mut String, list: &mut [Sink]) {
+    text.push_str("sinks:\n");
+    let (mut stdouts, mut files) = (0, 0);
+    for sink in list {
+        match sink {
+            Sink::Stdout(sink) => {
+                text.push_str("  - stdout:\n");
+                written(STDOUT).for_each(|key| entry(text, key, 6, stdouts == 0, sink));
+                stdouts += 1;
+            }
+            Sink::File(sink) => {
+                text.push_str("  - file:\n");
+                written(FILE).for_each(|key| entry(text, key, 6, files == 0, sink));
+                files += 1;
+            }
+        }
+    }
+}
+
+fn sample_sinks() -> [Sink; 2] {
+    let path = FILE[0].example.into();
+    [Sink::Stdout(StdoutSink::default()), Sink::File(FileSink { path, ..FileSink::default() })]
 }
 
 fn written<T>(table: &'static [Key<T>]) -> impl Iterator<Item = &'static Key<T>> {
@@ -84,12 +119,14 @@ fn shown<T>(value: &Value<T>, from: &mut T) -> Shown {
         Value::Size(place, _) => Some(show_size(*place(from))),
         Value::Count(place, _) => Some(place(from).to_string()),
         Value::Rate(place, _) => Some(show_rate(*place(from))),
+        Value::Percent(place, _) => Some(show_percent(*place(from))),
         Value::Module(place) => place(from).as_ref().map(|module| match module {
             Module::Builtin(name) => format!("builtin:{name}"),
             Module::File(path) => plain_or_quoted(&path.to_string_lossy()),
         }),
         Value::Any(place) => Some(json(place(from))),
-        Value::Probes(_) | Value::Elsewhere(_) => None,
+        Value::Form(place) => Some(place(from).as_str().to_owned()),
+        Value::Probes(_) | Value::Sinks(_) | Value::Elsewhere(_) => None,
     };
     set.map_or(Shown::Unset, Shown::Value)
 }

@@ -29,6 +29,18 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
     with_unit(text, &[("/s", 1)], "/s")
 }
 
+/// `1%`, `0.25%`, in hundredths of a percent.
+pub fn parse_percent(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{} is no percentage with at most two decimals", quoted(text));
+    let number = text.strip_suffix('%').ok_or_else(|| format!("{} has no unit (%)", quoted(text)))?;
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "00"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || decimals.len() > 2 {
+        return Err(wrong());
+    }
+    format!("{whole}{decimals:0<2}").parse().map_err(|_| wrong())
+}
+
 fn with_unit(text: &str, units: &[(&str, u64)], names: &str) -> Result<u64, String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
@@ -61,6 +73,14 @@ pub fn show_size(bytes: u64) -> String {
 
 pub fn show_rate(per_second: u64) -> String {
     format!("{per_second}/s")
+}
+
+pub fn show_percent(hundredths: u64) -> String {
+    let (whole, decimals) = (hundredths / 100, hundredths % 100);
+    match decimals {
+        0 => format!("{whole}%"),
+        decimals => format!("{whole}.{decimals:02}%"),
+    }
 }
 
 fn largest_unit(number: u64, units: &[(&str, u64)]) -> String {
@@ -103,6 +123,17 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentage_has_two_decimals_at_most() {
+        for (text, hundredths) in [("1%", 100), ("0.5%", 50), ("0.05%", 5), ("12.34%", 1234)] {
+            assert_eq!(parse_percent(text), Ok(hundredths), "{text}");
+            assert_eq!(parse_percent(&show_percent(hundredths)), Ok(hundredths), "{text}");
+        }
+        for text in ["1", "%", ".5%", "1.%", "1.234%", "-1%", "1 %", "1e2%", "99999999999999999999%"] {
+            assert!(parse_percent(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn units_are_read() {

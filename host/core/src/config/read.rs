@@ -3,9 +3,12 @@
 use std::{net::SocketAddr, path::Path, path::PathBuf};
 
 use super::{
-    Config, Module, Probe,
+    Config, Form, Module, Probe,
     key::{CONFIG, Key, PROBE, Value},
-    quantity::{parse_rate, parse_size, parse_time, quoted, show_rate, show_size, show_time, within},
+    quantity::{
+        parse_percent, parse_rate, parse_size, parse_time, quoted, show_percent, show_rate, show_size, show_time,
+        within,
+    },
     yaml::{Entry, Fault, Kind, Node, Position},
 };
 use crate::{metric::family::is_reserved, nearest::did_you_mean};
@@ -24,18 +27,25 @@ pub fn config(node: &Node, folder: &Path, faults: &mut Vec<Fault>) -> Config {
     config
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     folder: &'a Path,
-    faults: &'a mut Vec<Fault>,
+    pub(super) faults: &'a mut Vec<Fault>,
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, at: Position, message: String) {
+    pub(super) fn fault(&mut self, at: Position, message: String) {
         self.faults.push((at, message));
     }
 
     /// The keys of `table` below `section`. `name` is what the mapping is called in messages, empty for the whole file.
-    fn mapping<T>(&mut self, table: &'static [Key<T>], section: &str, name: &str, entry: &Entry, into: &mut T) {
+    pub(super) fn mapping<T>(
+        &mut self,
+        table: &'static [Key<T>],
+        section: &str,
+        name: &str,
+        entry: &Entry,
+        into: &mut T,
+    ) {
         match &entry.value.kind {
             Kind::Null | Kind::Refused => {}
             Kind::Mapping(entries) => {
@@ -70,6 +80,7 @@ impl Reader<'_> {
             (Value::Probes(place), Kind::Mapping(entries)) => {
                 *place(into) = Some(entries.iter().filter_map(|entry| self.probe(&name, entry)).collect());
             }
+            (Value::Sinks(place), Kind::List(nodes)) => *place(into) = self.sinks(&name, nodes),
             (Value::Any(place), kind) => {
                 if *kind != Kind::Null {
                     *place(into) = entry.value.to_json();
@@ -143,12 +154,18 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
             let rate = parse_rate(quantity("a rate")?).map_err(like)?;
             *place(into) = within(rate, bounds, show_rate)?;
         }
+        Value::Percent(place, bounds) => {
+            let percent = parse_percent(quantity("a percentage")?).map_err(like)?;
+            *place(into) = within(percent, bounds, show_percent)?;
+        }
         Value::Count(place, bounds) => {
             let Kind::Number(number, _) = &node.kind else { return Err(wrong("a whole number")) };
             let number = number.as_u64().ok_or_else(|| wrong("a whole number"))?;
             *place(into) = within(number, bounds, |n| n.to_string())?;
         }
+        Value::Form(place) => *place(into) = form(text("`line` or `json`")?)?,
         Value::Probes(_) => return Err(wrong("a mapping of probe names")),
+        Value::Sinks(_) => return Err(wrong("a list of sinks")),
         // These took their value before.
         Value::Any(_) | Value::Section | Value::Elsewhere(_) => {}
     }
@@ -158,6 +175,14 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("{} is no IP address with a port; to listen on all, `\"[::]:13119\"`", quoted(text)))
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    let unknown = || {
+        let near = did_you_mean(text, Form::ALL.map(Form::as_str));
+        format!("there is no form {}; it is `line` or `json`{near}", quoted(text))
+    };
+    Form::ALL.into_iter().find(|form| form.as_str() == text).ok_or_else(unknown)
 }
 
 fn module(text: &str, folder: &Path) -> Result<Module, String> {

@@ -42,7 +42,14 @@ proc_root: ../host/proc
 netns_folder: /var/run/netns
 host_netns: /run/netns/node
 collection: { min_interval: 500ms, idle_interval: 1m, timeout: 2s }
+btf: vmlinux.btf
+hooks: { rate: 5/s, burst: 7, cpu: 0.5%, ring: 1MiB }
 drain: 0s
+sinks:
+  - stdout:
+  - file: { path: events.jsonl }
+  - stdout: { form: json }
+  - file: { path: /var/log/events, form: line }
 "#;
     let handshake = Probe {
         module: Some(Module::File("/etc/netsonde/probes/handshake.wasm".into())),
@@ -72,7 +79,15 @@ drain: 0s
             idle_interval: Duration::from_secs(60),
             timeout: Duration::from_secs(2),
         },
+        btf: "/etc/netsonde/vmlinux.btf".into(),
+        hooks: Hooks { rate: 5, burst: 7, cpu: 50, ring: 1 << 20 },
         drain: Duration::ZERO,
+        sinks: vec![
+            Sink::Stdout(StdoutSink { form: Form::Line }),
+            Sink::File(FileSink { path: "/etc/netsonde/events.jsonl".into(), form: Form::Json }),
+            Sink::Stdout(StdoutSink { form: Form::Json }),
+            Sink::File(FileSink { path: "/var/log/events".into(), form: Form::Line }),
+        ],
     };
     assert_eq!(read(text), Ok(expected));
 }
@@ -99,7 +114,15 @@ probes:
     setings: {}
 collection:
   timeout: [5s]
-sinks: []
+sinks:
+  - stdout: { from: json }
+  - fiel: {}
+  - loki: { url: x }
+  - { stdout: {}, file: {} }
+  - stdout
+  - file:
+  - file: { path: '' }
+  - stdout: { form: jsn }
 cache_folder:
 ";
     assert_eq!(
@@ -117,8 +140,15 @@ cache_folder:
             "netsonde.yaml:10:50: `probes.sockstat.limits.series`: must be a whole number such as `10000`; found the text `many`",
             "netsonde.yaml:11:5: unknown key `setings` in `probes.sockstat`; did you mean `settings`?",
             "netsonde.yaml:13:12: `collection.timeout`: must be a time such as `5s`; found a list",
-            "netsonde.yaml:14:1: `sinks` is not in this release: there are no events yet",
-            "netsonde.yaml:15:1: `cache_folder` has no value; give it one, such as `/var/cache/netsonde`, or leave the key out",
+            "netsonde.yaml:15:15: unknown key `from` in `sinks.stdout`; did you mean `form`?",
+            "netsonde.yaml:16:5: unknown sink `fiel` in `sinks`; did you mean `file`?",
+            "netsonde.yaml:17:5: the sink `loki` is not in this release; there are `stdout` and `file`",
+            "netsonde.yaml:18:5: each item of `sinks` is one sink, such as `- stdout: { form: line }`; found 2 keys",
+            "netsonde.yaml:19:5: each item of `sinks` is one sink, such as `- stdout: { form: line }`; found the text `stdout`",
+            "netsonde.yaml:20:5: `sinks.file` has no `path`; give it one, such as `path: /var/log/netsonde/events.jsonl`",
+            "netsonde.yaml:21:19: `sinks.file.path`: must be a path such as `/var/log/netsonde/events.jsonl`; found the text ``",
+            "netsonde.yaml:22:21: `sinks.stdout.form`: there is no form `jsn`; it is `line` or `json`; did you mean `json`?",
+            "netsonde.yaml:23:1: `cache_folder` has no value; give it one, such as `/var/cache/netsonde`, or leave the key out",
         ]
     );
 }
@@ -144,6 +174,15 @@ fn one_error_says_what_was_found_and_what_is_right() {
         ("collection.timeout: 1s", "unknown key `collection.timeout`"),
         ("collection: { idle_interval: 0s }", "0s is out of bounds; from 1s to 1h"),
         ("log: debug", "NETSONDE_LOG"),
+        ("sinks: stdout", "`sinks`: must be a list of sinks such as `[{ stdout: { form: line } }]`; found the text"),
+        ("sinks: { stdout: {} }", "must be a list of sinks such as `[{ stdout: { form: line } }]`; found a mapping"),
+        ("sinks:", "`sinks` has no value"),
+        ("sinks: [{}]", "one sink, such as `- stdout: { form: line }`; found a mapping"),
+        ("sinks: [{ kafka: {} }]", "unknown sink `kafka` in `sinks`; there are `stdout` and `file`"),
+        (
+            "sinks: [{ file: { path: a } }, { file: { path: a, form: line } }]",
+            "two sinks write to the file `/etc/netsonde/a`",
+        ),
         ("listen: localhost:1", "no IP address"),
         ("cache_folder: ~", "no value"),
         ("\"\\e[31m\": 1", "unknown key `\\u{1b}[31m`"),
@@ -201,17 +240,21 @@ fn the_printed_default_explains_every_key() {
         "#       memory: 16MiB",
         "  timeout: 5s",
         "drain: 5s",
+        "# sinks:",
+        "#       form: line",
+        "#       path: /var/log/netsonde/events.jsonl",
     ] {
         assert!(text.lines().any(|line| line.starts_with(key)), "{key} is missing:\n{text}");
     }
     let commented_in: String = text.lines().map(|line| format!("{}\n", uncommented(line))).collect();
-    assert_eq!(read(&commented_in).expect("the examples are right").probes.map(|probes| probes.len()), Some(1));
+    let examples = read(&commented_in).expect("the examples are right");
+    assert_eq!((examples.probes.map(|probes| probes.len()), examples.sinks.len()), (Some(1), 2));
 }
 
 /// A commented-out key comes in; prose stays a comment.
 fn uncommented(line: &str) -> &str {
     let inner = line.strip_prefix("# ").unwrap_or(line);
-    let first = inner.split_whitespace().next().unwrap_or_default();
+    let first = inner.split_whitespace().find(|word| *word != "-").unwrap_or_default();
     let is_key = first.ends_with(':') && first.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == ':');
     if is_key { inner } else { line }
 }
@@ -258,18 +301,28 @@ prop_compose! {
     }
 }
 
+fn sink() -> impl Strategy<Value = Sink> {
+    let form = || prop_oneof![Just(Form::Line), Just(Form::Json)];
+    prop_oneof![
+        form().prop_map(|form| Sink::Stdout(StdoutSink { form })),
+        ("/[ -~]{8,20}", form()).prop_map(|(path, form)| Sink::File(FileSink { path: path.into(), form })),
+    ]
+}
+
 prop_compose! {
     fn config()(
         node in prop::option::of("[ -~é☃]{1,20}"),
         port in any::<u16>(),
         ip in any::<std::net::IpAddr>(),
         probes in prop::option::of(prop::collection::btree_map("[a-z][a-z0-9_]{6,9}", probe(), 0..4)),
-        folders in prop::collection::vec("/[ -~]{0,20}", 4),
+        folders in prop::collection::vec("/[ -~]{0,20}", 5),
+        (rate, burst, cpu, ring) in (1u64..=100_000, 1u64..=100_000, 1u64..=1_000_000, 65_536u64..=1 << 28),
         host_netns in prop::option::of("/[ -~]{0,20}"),
         min in 0u64..=1000,
         idle in 1000u64..=3_600_000,
         timeout in 10u64..=60_000,
         drain in 0u64..=300_000,
+        sinks in prop::collection::vec(sink(), 0..4),
     ) -> Config {
         let millis = Duration::from_millis;
         let probes = probes.map(|probes| probes.into_iter().map(|(name, probe)| Probe { name, ..probe }).collect());
@@ -283,7 +336,10 @@ prop_compose! {
             netns_folder: folders[3].clone().into(),
             host_netns: host_netns.map(PathBuf::from),
             collection: Collection { min_interval: millis(min), idle_interval: millis(idle), timeout: millis(timeout) },
+            btf: folders[4].clone().into(),
+            hooks: Hooks { rate, burst, cpu, ring },
             drain: millis(drain),
+            sinks,
         }
     }
 }
@@ -304,7 +360,7 @@ proptest! {
 
     #[test]
     fn no_yaml_like_text_makes_it_panic(
-        text in "(probes|limits|listen|a|: |- |\\{|\\}|\\[|\\]|, |\n|  |#|&a |\\*a|!t |\"|'|\\||>|\\?|%|---|\\.\\.\\.|0x|1|é|\t|\r){0,40}"
+        text in "(probes|sinks|file|limits|listen|a|: |- |\\{|\\}|\\[|\\]|, |\n|  |#|&a |\\*a|!t |\"|'|\\||>|\\?|%|---|\\.\\.\\.|0x|1|é|\t|\r){0,40}"
     ) {
         if let Err(errors) = read(&text) {
             for error in errors {

@@ -16,8 +16,21 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_HELP_BYTES: usize = 1024;
 
 /// First words of the host's own families (`netsonde_probe_up`, ...).
-const RESERVED_PROBES: [&str; 10] =
-    ["probe", "source", "rows", "dropped", "build", "process", "query", "collection", "netns", "http"];
+const RESERVED_PROBES: [&str; 13] = [
+    "probe",
+    "source",
+    "rows",
+    "dropped",
+    "build",
+    "process",
+    "query",
+    "collection",
+    "netns",
+    "http",
+    "events",
+    "hook",
+    "sink",
+];
 /// The host's and Prometheus' own labels.
 const REFUSED_LABELS: [&str; 7] = ["namespace", "pod", "container", "node", "netns", "le", "quantile"];
 

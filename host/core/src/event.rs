@@ -1,0 +1,121 @@
+//! Events: single things that happened, each with a type, a time, who it happened to, and fields.
+//!
+//! A probe gives them by column ([`Events`](crate::probe::Events)); [`events`] makes single ones of a checked output. The forms in which
+//! people and programs get them are in [`line`] and [`json`].
+
+mod check;
+pub mod json;
+pub mod line;
+mod make;
+mod origin;
+pub mod rate;
+pub mod recent;
+mod text;
+mod time;
+
+pub use check::{EventError, check};
+pub use make::{Stamp, events};
+pub use origin::{Origin, Origins};
+pub use time::Rfc3339;
+
+use crate::scope::Scope;
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+
+/// Bytes of a field's text; a longer one is cut at a character and ends in `…`. One name of a guest's dictionary may stand in every event of
+/// a call: what is written would otherwise grow far beyond what was given.
+pub const MAX_TEXT: usize = 1024;
+
+/// One thing that happened. Texts that repeat are shared between events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub id: EventId,
+    /// When, since the Unix epoch.
+    pub unix_nanos: u64,
+    /// Name of the node.
+    pub node: Arc<str>,
+    pub probe: Arc<str>,
+    /// Name of the type: `TCPRESET_NOSOCK`.
+    pub ty: Arc<str>,
+    /// Who it happened to; None: the node, or nobody known.
+    pub scope: Option<Who>,
+    /// In the order of the type's fields; one without a value is left out.
+    pub fields: Vec<(Arc<str>, FieldValue)>,
+}
+
+impl Event {
+    /// Memory that it takes, in bytes, as if it shared nothing.
+    pub fn bytes(&self) -> usize {
+        let value = |value: &FieldValue| if let FieldValue::Text(text) = value { text.len() } else { 0 };
+        let fields: usize = self.fields.iter().map(|field| size_of_val(field) + value(&field.1)).sum();
+        size_of::<Self>() + fields
+    }
+}
+
+/// Tells events apart, also after a restart: for whoever gets one twice (rule 16). As text `0123456789abcdef-42`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId {
+    /// Another one in each run of the agent.
+    pub run: u64,
+    /// From 1, grows by 1 with each event of the run.
+    pub seq: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.run, self.seq)
+    }
+}
+
+/// The text is no id of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no id of an event, which is like `0123456789abcdef-42`")]
+pub struct NoEventId;
+
+impl FromStr for EventId {
+    type Err = NoEventId;
+
+    fn from_str(text: &str) -> Result<Self, NoEventId> {
+        let (run, seq) = text.split_once('-').ok_or(NoEventId)?;
+        // The numbers' own parsers take a sign, too.
+        let digits = run.len() == 16 && !run.starts_with('+') && seq.starts_with(|c: char| c.is_ascii_digit());
+        match (u64::from_str_radix(run, 16), seq.parse()) {
+            (Ok(run), Ok(seq)) if digits => Ok(Self { run, seq }),
+            _ => Err(NoEventId),
+        }
+    }
+}
+
+/// Who, by the labels of the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// `host`, a name, or an inode.
+    Netns(Arc<str>),
+    Pod {
+        namespace: Arc<str>,
+        pod: Arc<str>,
+    },
+}
+
+impl From<&Scope> for Who {
+    fn from(scope: &Scope) -> Self {
+        match &scope.netns {
+            Some(netns) => Who::Netns(netns.as_str().into()),
+            None => Who::Pod { namespace: scope.namespace.as_str().into(), pod: scope.pod.as_str().into() },
+        }
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue {
+    U64(u64),
+    S64(i64),
+    F64(f64),
+    Bool(bool),
+    /// A mapped one as IPv4.
+    Address(IpAddr),
+    Text(Arc<str>),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! One event as one JSON object on one line.
+
+mod read;
+
+pub use read::{Json, NotRead, read};
+
+use super::{
+    Event, FieldValue, Rfc3339, Who,
+    text::{push_plain, push_quoted},
+};
+use std::io::Write;
+
+/// The form's version: it grows when a member is taken away or changes its meaning. New members may come at any time.
+pub const VERSION: u64 = 1;
+
+/// Appends the object with the line's end:
+///
+/// `{"v":1,"id":"...","time":"...Z","unix_nanos":1,"node":"...","probe":"...","type":"...","netns":"host","fields":{"sport":1}}`
+///
+/// Instead of `netns` a pod has `namespace` and `pod`. Integers are written whole, also those above 2^53; a float that is none of JSON's
+/// numbers is a text (`"NaN"`).
+pub fn write(event: &Event, out: &mut Vec<u8>) {
+    // Writing to a vector does not fail.
+    let _ = write!(
+        out,
+        r#"{{"v":{VERSION},"id":"{}","time":"{}","unix_nanos":{}"#,
+        event.id,
+        Rfc3339(event.unix_nanos),
+        event.unix_nanos
+    );
+    for (name, text) in [("node", &event.node), ("probe", &event.probe), ("type", &event.ty)] {
+        member(out, name, text);
+    }
+    match &event.scope {
+        None => {}
+        Some(Who::Netns(netns)) => member(out, "netns", netns),
+        Some(Who::Pod { namespace, pod }) => {
+            member(out, "namespace", namespace);
+            member(out, "pod", pod);
+        }
+    }
+    out.extend_from_slice(br#","fields":{"#);
+    for (index, (name, value)) in event.fields.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_quoted(out, name);
+        out.push(b':');
+        field(out, value);
+    }
+    out.extend_from_slice(b"}}\n");
+}
+
+/// Appends what a reader is told who was too slow: so many events are no longer there.
+pub fn write_missed(missed: u64, out: &mut Vec<u8>) {
+    // Writing to a vector does not fail.
+    let _ = writeln!(out, r#"{{"missed":{missed}}}"#);
+}
+
+fn member(out: &mut Vec<u8>, name: &str, text: &str) {
+    // Writing to a vector does not fail.
+    let _ = write!(out, r#","{name}":"#);
+    push_quoted(out, text);
+}
+
+fn field(out: &mut Vec<u8>, value: &FieldValue) {
+    let bare = match value {
+        FieldValue::F64(value) => value.is_finite(),
+        FieldValue::Address(_) => false,
+        _ => true,
+    };
+    if !bare {
+        out.push(b'"');
+    }
+    if let Some(text) = push_plain(out, value) {
+        push_quoted(out, text);
+    }
+    if !bare {
+        out.push(b'"');
+    }
+}

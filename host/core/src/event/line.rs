@@ -1,0 +1,56 @@
+//! One event as one line of logfmt: for people, and for everything that reads `key=value`.
+
+use super::{
+    Event, Rfc3339, Who,
+    text::{breaks, push_plain, push_quoted},
+};
+use std::io::Write;
+
+/// Appends the line with its end:
+///
+/// `type=TCPRESET_NOSOCK pod=web-1 namespace=shop protocol=TCP saddr=10.0.0.1 ... time=2026-11-21T12:00:00.123456789Z node=worker-3 id=...`
+///
+/// Where there is no pod, `netns=` stands for `pod=` and `namespace=`; where nobody is known, none of them. A value that is empty, or has a
+/// space, a quote, `=` or a control character in it, is in double quotes, as JSON escapes it.
+pub fn write(event: &Event, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"type=");
+    push(out, &event.ty);
+    match &event.scope {
+        None => {}
+        Some(Who::Netns(netns)) => pair(out, "netns", netns),
+        Some(Who::Pod { namespace, pod }) => {
+            pair(out, "pod", pod);
+            pair(out, "namespace", namespace);
+        }
+    }
+    for (name, value) in &event.fields {
+        key(out, name);
+        if let Some(text) = push_plain(out, value) {
+            push(out, text);
+        }
+    }
+    // Writing to a vector does not fail.
+    let _ = write!(out, " time={}", Rfc3339(event.unix_nanos));
+    pair(out, "node", &event.node);
+    let _ = writeln!(out, " id={}", event.id);
+}
+
+fn pair(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
+    push(out, value);
+}
+
+fn key(out: &mut Vec<u8>, name: &str) {
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'=');
+}
+
+fn push(out: &mut Vec<u8>, text: &str) {
+    let quoted = |character: char| character.is_whitespace() || matches!(character, '"' | '=') || breaks(character);
+    if text.is_empty() || text.contains(quoted) {
+        push_quoted(out, text);
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
