@@ -75,6 +75,11 @@ impl Column {
         self.present.as_ref().is_none_or(|bits| bits.get(row))
     }
 
+    /// The values at `rows`, in that order.
+    pub fn pick(&self, rows: &[u32]) -> Self {
+        crate::query::gather::some(self, rows)
+    }
+
     /// The text of `row`, if this is a column of codes and the row has one.
     pub fn text(&self, row: usize) -> Option<&str> {
         match &self.values {
@@ -153,6 +158,14 @@ impl ColumnBuilder {
         Self::new(Values::Code { codes: Vec::new(), names: Vec::new() })
     }
 
+    pub fn address() -> Self {
+        Self::new(Values::Address(Vec::new()))
+    }
+
+    pub fn blob() -> Self {
+        Self::new(Values::Blob { ends: Vec::new(), bytes: Vec::new() })
+    }
+
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -205,6 +218,23 @@ impl ColumnBuilder {
             }
         };
         codes.push(code);
+        self.present.set(row, true);
+    }
+
+    /// Appends an address, IPv4 as `::ffff:a.b.c.d`. In a column of another form it is NULL.
+    pub fn push_address(&mut self, address: &[u8; 16]) {
+        let row = self.len();
+        let Values::Address(bytes) = &mut self.values else { return self.push_null() };
+        bytes.extend_from_slice(address);
+        self.present.set(row, true);
+    }
+
+    /// Appends bytes. In a column of another form they are NULL.
+    pub fn push_blob(&mut self, blob: &[u8]) {
+        let row = self.len();
+        let Values::Blob { ends, bytes } = &mut self.values else { return self.push_null() };
+        bytes.extend_from_slice(blob);
+        ends.push(bytes.len() as u32);
         self.present.set(row, true);
     }
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod bpf;
 pub mod config;
 pub mod event;
 pub mod metric;
@@ -15,4 +16,5 @@ pub mod proc;
 pub mod query;
 pub mod retention;
 pub mod scope;
+pub mod symbols;
 pub mod table;

@@ -21,7 +21,7 @@ pub use dev::{Kinds, fingerprint};
 use crate::{
     batch::ColumnBuilder,
     scope::ScopeId,
-    table::{Per, TableColumn, Type},
+    table::{Per, TableColumn},
 };
 
 /// A file under `/proc/PID/net`.
@@ -210,15 +210,7 @@ impl Parser {
 
 /// An empty builder for each of `columns`, as [`Parser::parse`] wants them.
 pub fn builders(columns: &[TableColumn]) -> Vec<ColumnBuilder> {
-    columns
-        .iter()
-        .map(|column| match column.ty {
-            Type::U64 => ColumnBuilder::u64(),
-            Type::S64 => ColumnBuilder::s64(),
-            Type::Text => ColumnBuilder::text(),
-            Type::Scope | Type::Bool => ColumnBuilder::u32(),
-        })
-        .collect()
+    columns.iter().map(|column| column.ty.builder()).collect()
 }
 
 /// Appends a scope, or NULL.

@@ -5,11 +5,13 @@
 
 mod condition;
 mod error;
-mod expr;
+pub(crate) mod expr;
 mod filter;
-mod gather;
+mod function;
+pub(crate) mod gather;
 mod group;
 mod order;
+mod path;
 mod plan;
 mod resolve;
 mod shape;
@@ -17,17 +19,19 @@ mod source;
 mod text;
 
 pub use error::{Kind, Position, QueryError};
+pub use path::steps as path;
 pub use plan::plan;
 pub use text::MAX_BYTES;
 
 use crate::{
     batch::{Batch, Column},
+    bpf::hook::Hook,
     probe::Field,
-    scope::ScopeId,
+    scope::{ScopeId, Scopes},
     table::{Per, TableColumn},
 };
-use expr::{Condition, Grouping, OrderKey, Output, Source};
-use std::borrow::Cow;
+use expr::{Condition, Grouping, OrderKey, Output, Source, SourceId};
+use std::{borrow::Cow, sync::Arc};
 
 /// Who asks: `SELECT *`, `ORDER BY` and `LIMIT` are for people only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +49,39 @@ pub struct Query {
     pub columns: Vec<TableColumn>,
     /// The columns of the result.
     pub fields: Vec<Field>,
+    /// Of a tracepoint's table.
+    pub hook: Option<Arc<Hook>>,
     /// One for each field.
-    outputs: Vec<Output>,
-    sources: Vec<Source>,
-    filter: Option<Condition>,
-    grouping: Option<Grouping>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) filter: Option<Condition>,
+    /// The part of a tracepoint's filter that is left for the host, as it is about what things are called.
+    pub(crate) afterwards: Option<Condition>,
+    pub(crate) grouping: Option<Grouping>,
     order: Vec<OrderKey>,
     limit: Option<usize>,
+}
+
+/// What things are called, which only the host knows.
+pub trait Naming {
+    fn scope(&self, scope: ScopeId) -> Option<String>;
+
+    /// The symbol that an address of the kernel's code lies in.
+    fn symbol(&self, _address: u64) -> Option<String> {
+        None
+    }
+}
+
+impl Naming for Scopes {
+    fn scope(&self, scope: ScopeId) -> Option<String> {
+        self.name(scope)
+    }
+}
+
+impl<F: Fn(ScopeId) -> Option<String>> Naming for F {
+    fn scope(&self, scope: ScopeId) -> Option<String> {
+        self(scope)
+    }
 }
 
 /// A query's rows.
@@ -67,20 +97,76 @@ impl Query {
     ///
     /// `columns` has one column for each of `self.columns`, in that order; one of another form or length than promised counts as NULL.
     /// `names` says what people call a scope; each is asked for once.
-    pub fn run(&self, rows: usize, columns: &[&Column], names: &dyn Fn(ScopeId) -> Option<String>) -> Answered {
+    pub fn run(&self, rows: usize, columns: &[&Column], names: &dyn Naming) -> Answered {
         let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
         let selected = self.filter.as_ref().map(|filter| filter::select(filter, &sources, rows));
+        let chosen = |selected: Option<Vec<u32>>| selected.unwrap_or_else(|| (0..rows as u32).collect());
         if let Some(grouping) = &self.grouping {
-            let selected = selected.unwrap_or_else(|| (0..rows as u32).collect());
-            let groups = group::group(grouping, &sources, &selected);
-            let batch = self.finish(&sources, groups.first, &groups.aggregates);
-            return Answered { batch, overflows: groups.overflows };
+            return self.groups(&sources, group::group(grouping, &sources, &chosen(selected)));
         }
         let batch = match selected {
             None if self.order.is_empty() && self.limit.is_none_or(|limit| limit >= rows) => self.copy(&sources, rows),
-            selected => self.finish(&sources, selected.unwrap_or_else(|| (0..rows as u32).collect()), &[]),
+            selected => self.finish(&sources, chosen(selected), &[]),
         };
         Answered { batch, overflows: 0 }
+    }
+
+    /// Whether its rows come as things happen, and not once a collection.
+    pub fn is_stream(&self) -> bool {
+        self.per == Per::Event && self.grouping.is_none()
+    }
+
+    /// Whether the kernel itself adds its rows up.
+    pub fn grouping_is_in_kernel(&self) -> bool {
+        self.per == Per::Event && self.grouping.is_some()
+    }
+
+    /// The columns whose names are symbols of the kernel: addresses, to be looked up all at once.
+    pub fn symbol_columns(&self) -> Vec<usize> {
+        let symbols = self.sources.iter().filter_map(|source| match source {
+            Source::Symbol(of) => self.column_of(*of),
+            _ => None,
+        });
+        symbols.collect()
+    }
+
+    /// Answers a stream from rows that the kernel has filtered. Tells of each row of the answer which one it was.
+    pub fn run_stream(&self, rows: usize, columns: &[&Column], names: &dyn Naming) -> (Batch, Vec<u32>) {
+        let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
+        match &self.afterwards {
+            None => (self.copy(&sources, rows), (0..rows as u32).collect()),
+            Some(filter) => {
+                let selected = filter::select(filter, &sources, rows);
+                (self.finish(&sources, selected.clone(), &[]), selected)
+            }
+        }
+    }
+
+    /// Answers an aggregating query from groups that the kernel has made: `partial` has for each aggregate its value in each of `rows`
+    /// groups. Some of them may be one group here, where names are equal.
+    pub fn run_groups(&self, rows: usize, columns: &[&Column], partial: &[Column], names: &dyn Naming) -> Answered {
+        let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
+        let selected = match &self.afterwards {
+            None => (0..rows as u32).collect(),
+            Some(filter) => filter::select(filter, &sources, rows),
+        };
+        let Some(grouping) = &self.grouping else { return Answered::default() };
+        self.groups(&sources, group::regroup(grouping, &sources, &selected, partial))
+    }
+
+    fn groups(&self, sources: &[Cow<Column>], groups: group::Groups) -> Answered {
+        let batch = self.finish(sources, groups.first, &groups.aggregates);
+        Answered { batch, overflows: groups.overflows }
+    }
+
+    /// The column of the table that a source is made of in the end; None if this node has none.
+    pub(crate) fn column_of(&self, mut source: SourceId) -> Option<usize> {
+        loop {
+            match &self.sources[source] {
+                Source::Table(column) => return Some(*column),
+                other => source = other.of()?,
+            }
+        }
     }
 
     fn copy(&self, sources: &[Cow<Column>], rows: usize) -> Batch {

@@ -1,5 +1,6 @@
 //! *Who*: the network namespaces of the node, and what they are called on the page.
 
+use crate::bpf::record::NetnsKey;
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 /// An opaque handle, never reused in one run of the host.
@@ -73,23 +74,23 @@ pub struct Namespace {
     pub host: bool,
 }
 
-/// What a walk changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// In the order in which they were found.
-    pub namespaces: Vec<Namespace>,
-    /// Scopes that were there before and are no more, by number.
-    pub gone: Vec<ScopeId>,
-}
-
 /// Every scope that lives, or whose series still do.
 #[derive(Debug, Default)]
 pub struct Scopes {
     by_id: HashMap<ScopeId, Scope>,
     /// Living namespaces by inode and label. An inode alone is not enough: a new namespace may have an old one's.
     living: HashMap<(u64, String), ScopeId>,
+    /// Namespaces that rows of the kernel came from, by their cookie, which is never used again.
+    by_cookie: HashMap<u64, ScopeId>,
+    /// Namespaces that only rows have told of, with the time of the last one: a walk may not find them at all.
+    heard_of: HashMap<ScopeId, (u64, Duration)>,
+    /// Scopes that are no more, and of which nobody has been told yet.
+    gone: Vec<ScopeId>,
     last: ScopeId,
 }
+
+/// A namespace that no walk finds is taken for gone after so long without a row.
+const SILENCE: Duration = Duration::from_secs(60);
 
 impl Scopes {
     /// A new scope under a handle that was never used before.
@@ -100,8 +101,9 @@ impl Scopes {
     }
 
     /// Takes what a walk found: new namespaces get a scope, known ones keep theirs, and those that are not there any more are gone. One
-    /// that is seen again later is a new scope. `now` and `now_unix` are [`Scope::first_seen`]'s clocks.
-    pub fn observe(&mut self, found: Vec<FoundNetns>, now: Duration, now_unix: Duration) -> Observed {
+    /// that is seen again later is a new scope. `now` and `now_unix` are [`Scope::first_seen`]'s clocks. The living ones are given in the
+    /// order in which they were found; [`take_gone`](Self::take_gone) tells the others.
+    pub fn observe(&mut self, found: Vec<FoundNetns>, now: Duration, now_unix: Duration) -> Vec<Namespace> {
         let mut before = std::mem::take(&mut self.living);
         let mut namespaces = Vec::with_capacity(found.len());
         for found in found {
@@ -109,18 +111,80 @@ impl Scopes {
             let scope = match (self.living.get(&key), before.remove(&key)) {
                 (Some(_), _) => continue, // The walk names each once; a second one would be read twice.
                 (None, Some(scope)) => scope,
-                (None, None) => self.add(Scope::of_netns(key.1.clone(), now, now_unix)),
+                (None, None) => match self.heard(found.inode) {
+                    Some(scope) => {
+                        self.rename(scope, &key.1);
+                        scope
+                    }
+                    None => self.add(Scope::of_netns(key.1.clone(), now, now_unix)),
+                },
             };
             self.living.insert(key, scope);
             let FoundNetns { inode, path, pids, host, .. } = found;
             namespaces.push(Namespace { scope, inode, pids, path, host });
         }
         let mut gone: Vec<ScopeId> = before.into_values().collect();
+        gone.extend(self.silent(now));
         gone.sort_unstable();
-        for &scope in &gone {
+        for scope in gone {
             self.gone(scope, now);
         }
-        Observed { namespaces, gone }
+        namespaces
+    }
+
+    /// The scope of a namespace that a row came from; None if it is not known, and a walk may find it.
+    ///
+    /// Rule 29: an inode whose scope has another cookie is used again, by a namespace that is a new scope from its first row on.
+    pub fn of_row(&mut self, netns: NetnsKey, now: Duration) -> Option<ScopeId> {
+        if let Some(&scope) = self.by_cookie.get(&netns.cookie) {
+            if let Some((_, heard)) = self.heard_of.get_mut(&scope) {
+                *heard = now;
+            }
+            return Some(scope);
+        }
+        let (key, scope) = self.living.iter().find(|((inode, _), _)| *inode == netns.inode)?;
+        let (key, scope) = (key.clone(), *scope);
+        if self.by_cookie.values().any(|bound| *bound == scope) {
+            self.living.remove(&key);
+            self.gone(scope, now);
+            return None;
+        }
+        self.by_cookie.insert(netns.cookie, scope);
+        Some(scope)
+    }
+
+    /// The scope of a namespace that a row came from, a new one if no walk has found it.
+    pub fn of_row_or_new(&mut self, netns: NetnsKey, now: Duration, now_unix: Duration) -> ScopeId {
+        self.of_row(netns, now).unwrap_or_else(|| {
+            let scope = self.add(Scope::of_netns(netns.inode.to_string(), now, now_unix));
+            self.by_cookie.insert(netns.cookie, scope);
+            self.heard_of.insert(scope, (netns.inode, now));
+            scope
+        })
+    }
+
+    /// The scopes that have gone since this was last asked, by number.
+    pub fn take_gone(&mut self) -> Vec<ScopeId> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// A namespace that only rows have told of, and a walk has found now.
+    fn heard(&mut self, inode: u64) -> Option<ScopeId> {
+        let (&scope, _) = self.heard_of.iter().find(|(_, (heard, _))| *heard == inode)?;
+        self.heard_of.remove(&scope);
+        Some(scope)
+    }
+
+    fn rename(&mut self, id: ScopeId, label: &str) {
+        if let Some(scope) = self.by_id.get_mut(&id) {
+            scope.netns = Some(label.to_owned());
+        }
+    }
+
+    /// Namespaces that only rows have told of, and no row any more.
+    fn silent(&mut self, now: Duration) -> Vec<ScopeId> {
+        let silent = |heard: &Duration| now.saturating_sub(*heard) > SILENCE;
+        self.heard_of.extract_if(|_, (_, heard)| silent(heard)).map(|(scope, _)| scope).collect()
     }
 
     pub fn get(&self, id: ScopeId) -> Option<&Scope> {
@@ -131,6 +195,7 @@ impl Scopes {
     pub fn gone(&mut self, id: ScopeId, now: Duration) {
         if let Some(scope) = self.by_id.get_mut(&id) {
             scope.gone = Some(now);
+            self.gone.push(id);
         }
     }
 
@@ -148,6 +213,7 @@ impl Scopes {
 
     pub fn forget(&mut self, id: ScopeId) {
         self.by_id.remove(&id);
+        self.by_cookie.retain(|_, scope| *scope != id);
     }
 
     /// What `name(netns)` gives, and people see: the pod as `namespace/pod`, else `netns`.
@@ -178,11 +244,9 @@ mod tests {
 
     fn observe(scopes: &mut Scopes, found: &[FoundNetns], now: u64) -> (Vec<String>, Vec<ScopeId>) {
         let now = Duration::from_secs(now);
-        let observed = scopes.observe(found.to_vec(), now, now * 1000);
-        (
-            observed.namespaces.iter().map(|n| format!("{}={}", n.scope, scopes.name(n.scope).unwrap())).collect(),
-            observed.gone,
-        )
+        let namespaces = scopes.observe(found.to_vec(), now, now * 1000);
+        let names = namespaces.iter().map(|n| format!("{}={}", n.scope, scopes.name(n.scope).unwrap()));
+        (names.collect(), scopes.take_gone())
     }
 
     #[test]
@@ -219,5 +283,53 @@ mod tests {
     fn a_namespace_that_is_named_twice_is_one() {
         let mut scopes = Scopes::default();
         assert_eq!(observe(&mut scopes, &[found(11, None), found(11, None)], 1), (vec!["1=11".into()], vec![]));
+    }
+
+    fn key(cookie: u64, inode: u64) -> NetnsKey {
+        NetnsKey { cookie, inode }
+    }
+
+    #[test]
+    fn a_row_belongs_to_the_namespace_that_the_walk_found() {
+        let mut scopes = Scopes::default();
+        observe(&mut scopes, &[found(11, Some("a")), found(12, Some("b"))], 1);
+        let now = Duration::from_secs(2);
+        assert_eq!(scopes.of_row(key(501, 12), now), Some(2));
+        assert_eq!(scopes.of_row(key(500, 11), now), Some(1));
+        assert_eq!(scopes.of_row(key(502, 13), now), None, "a walk may find it");
+    }
+
+    #[test]
+    fn rule_29_a_reused_inode_is_a_new_scope_from_its_first_row() {
+        let mut scopes = Scopes::default();
+        observe(&mut scopes, &[found(11, Some("a"))], 1);
+        let now = Duration::from_secs(2);
+        assert_eq!(scopes.of_row(key(500, 11), now), Some(1));
+        assert_eq!(scopes.of_row(key(501, 11), now), None);
+        assert_eq!(scopes.take_gone(), [1]);
+        // Its late rows still are its own.
+        assert_eq!(scopes.of_row(key(500, 11), now), Some(1));
+        assert_eq!(observe(&mut scopes, &[found(11, Some("a"))], 3).0, ["2=a"]);
+        assert_eq!(scopes.of_row(key(501, 11), now), Some(2));
+    }
+
+    #[test]
+    fn a_namespace_that_only_rows_tell_of_has_a_scope_until_it_is_silent() {
+        let mut scopes = Scopes::default();
+        let at = Duration::from_secs;
+        let scope = scopes.of_row_or_new(key(500, 11), at(1), at(1));
+        assert_eq!((scope, scopes.name(scope).as_deref()), (1, Some("11")));
+        assert_eq!(observe(&mut scopes, &[], 30), (vec![], vec![]), "it is not gone because no walk finds it");
+        assert_eq!(scopes.of_row_or_new(key(500, 11), at(40), at(40)), 1);
+        assert_eq!(observe(&mut scopes, &[], 90), (vec![], vec![]));
+        assert_eq!(observe(&mut scopes, &[], 101), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn a_namespace_that_a_row_told_of_first_keeps_its_scope_when_it_is_found() {
+        let mut scopes = Scopes::default();
+        scopes.of_row_or_new(key(500, 11), Duration::ZERO, Duration::ZERO);
+        assert_eq!(observe(&mut scopes, &[found(11, Some("a"))], 1), (vec!["1=a".into()], vec![]));
+        assert_eq!(scopes.of_row(key(500, 11), Duration::ZERO), Some(1));
     }
 }

@@ -1,5 +1,17 @@
 //! What can be asked: tables and their columns, as far as this node has them.
 
+use crate::{
+    batch::ColumnBuilder,
+    bpf::{
+        access::Access,
+        btf::Btf,
+        enums::EnumNames,
+        hook::{Hook, HookError},
+        layout::Layout,
+    },
+};
+use std::sync::Arc;
+
 /// What a value means. The name goes to probes as the column's `logical` type, and to people in `netsonde tables`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Logical {
@@ -10,6 +22,14 @@ pub enum Logical {
     /// A text of the kernel's: a device, a key.
     Name,
     Bool,
+    /// By CLOCK_MONOTONIC, or a duration.
+    Nanoseconds,
+    Address,
+    Port,
+    /// An address of the kernel: it never leaves the host.
+    Pointer,
+    /// Bytes as they are: a hardware address, a cookie.
+    Octets,
 }
 
 impl Logical {
@@ -20,6 +40,11 @@ impl Logical {
             Logical::Bytes => "bytes",
             Logical::Name => "name",
             Logical::Bool => "bool",
+            Logical::Nanoseconds => "nanoseconds",
+            Logical::Address => "address",
+            Logical::Port => "port",
+            Logical::Pointer => "pointer",
+            Logical::Octets => "octets",
         }
     }
 }
@@ -32,6 +57,37 @@ pub enum Type {
     Text,
     Scope,
     Bool,
+    /// 16 bytes; IPv4 as `::ffff:a.b.c.d`.
+    Address,
+    Octets,
+    Pointer,
+}
+
+impl Type {
+    /// An empty column of the form that this type's values have.
+    pub fn builder(self) -> ColumnBuilder {
+        match self {
+            Type::U64 | Type::Pointer => ColumnBuilder::u64(),
+            Type::S64 => ColumnBuilder::s64(),
+            Type::Text => ColumnBuilder::text(),
+            Type::Scope | Type::Bool => ColumnBuilder::u32(),
+            Type::Address => ColumnBuilder::address(),
+            Type::Octets => ColumnBuilder::blob(),
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Type::U64 => "u64",
+            Type::S64 => "s64",
+            Type::Text => "text",
+            Type::Scope => "scope",
+            Type::Bool => "bool",
+            Type::Address => "address",
+            Type::Octets => "octets",
+            Type::Pointer => "pointer",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +99,33 @@ pub struct TableColumn {
     pub nullable: bool,
     /// One line for people; empty where the name says it all.
     pub help: String,
+    /// What `name(x)` gives of it.
+    pub names: Option<Names>,
+    /// Of a tracepoint: how it is had in the kernel.
+    pub access: Option<Arc<Access>>,
+}
+
+/// Where the names of a column's values are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    Enum(Arc<EnumNames>),
+    /// The symbol that an address of code lies in.
+    Symbol,
+}
+
+impl TableColumn {
+    /// A column that is never NULL, with nothing more to say of it.
+    pub fn new(name: impl Into<String>, ty: Type, logical: Logical) -> Self {
+        Self { name: name.into(), ty, logical, nullable: false, help: String::new(), names: None, access: None }
+    }
+
+    pub fn nullable(self) -> Self {
+        Self { nullable: true, ..self }
+    }
+
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: help.into(), ..self }
+    }
 }
 
 /// How often a table is read in one collection.
@@ -52,6 +135,8 @@ pub enum Per {
     Namespace,
     /// Once.
     Node,
+    /// Never: a row comes with each event.
+    Event,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,15 +160,10 @@ impl Table {
         if let Some(column) = self.columns.iter().find(|column| column.name == name) {
             return Some(column.clone());
         }
-        self.open_prefixes.iter().any(|prefix| name.starts_with(prefix) && name.len() > prefix.len()).then(|| {
-            TableColumn {
-                name: name.to_owned(),
-                ty: Type::U64,
-                logical: Logical::Count,
-                nullable: true,
-                help: String::new(),
-            }
-        })
+        self.open_prefixes
+            .iter()
+            .any(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
+            .then(|| TableColumn::new(name, Type::U64, Logical::Count).nullable())
     }
 }
 
@@ -99,7 +179,67 @@ pub struct Absent {
 pub struct Catalogue {
     pub tables: Vec<Table>,
     pub absent: Vec<Absent>,
+    pub hooks: Hooks,
 }
+
+/// The tracepoints of this node, each a table `hook.<tracepoint>`.
+#[derive(Clone, Debug)]
+pub enum Hooks {
+    Known {
+        btf: Arc<Btf>,
+        layout: Arc<Layout>,
+    },
+    /// None, and why.
+    Absent(String),
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Hooks::Absent("nobody has looked for them".into())
+    }
+}
+
+/// A kernel's types do not change while it runs: the same bytes, or none.
+impl PartialEq for Hooks {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Hooks::Known { btf: a, .. }, Hooks::Known { btf: b, .. }) => Arc::ptr_eq(a, b),
+            (Hooks::Absent(a), Hooks::Absent(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Hooks {}
+
+impl Hooks {
+    pub fn known(btf: Arc<Btf>) -> Self {
+        let layout = Arc::new(Layout::of(&btf));
+        Hooks::Known { btf, layout }
+    }
+
+    /// The names of all tracepoints, without `hook.`, by alphabet.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Hooks::Known { btf, .. } => Hook::names(btf),
+            Hooks::Absent(_) => Vec::new(),
+        }
+    }
+
+    /// A tracepoint by its name without `hook.`.
+    ///
+    /// # Errors
+    /// If this kernel has none of that name, with near ones, or none at all.
+    pub fn find(&self, name: &str) -> Result<(Hook, &Btf), HookError> {
+        match self {
+            Hooks::Known { btf, layout } => Ok((Hook::find(btf, layout, name)?, btf)),
+            Hooks::Absent(why) => Err(HookError::absent(format!("this node cannot give hook.{name}: {why}"))),
+        }
+    }
+}
+
+/// The name of the schema of tracepoints, with its dot.
+pub const HOOK: &str = "hook.";
 
 impl Catalogue {
     pub fn table(&self, name: &str) -> Option<&Table> {

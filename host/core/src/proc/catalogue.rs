@@ -27,7 +27,7 @@ pub fn catalogue(files: &HostFiles, page_size: u64) -> Catalogue {
                 help: help::table(name, page_size),
                 source: match per {
                     Per::Namespace => format!("/proc/PID/net/{}", file.name()),
-                    Per::Node => format!("/proc/net/{}", file.name()),
+                    Per::Node | Per::Event => format!("/proc/net/{}", file.name()),
                 },
                 per,
                 columns,
@@ -114,7 +114,7 @@ fn softnet_columns() -> impl Iterator<Item = TableColumn> {
 }
 
 fn column(name: &str, ty: Type, logical: Logical, nullable: bool, help: &str) -> TableColumn {
-    TableColumn { name: name.to_owned(), ty, logical, nullable, help: help.to_owned() }
+    TableColumn { nullable, ..TableColumn::new(name, ty, logical).help(help) }
 }
 
 /// Keys that the kernel prints only once they are not zero.

@@ -3,11 +3,14 @@
 use super::{
     error::{Position, QueryError},
     expr::{Comparison, Condition, Test, Truth},
+    function::call,
+    path,
     resolve::{Operand, Resolver, unsupported},
     text::{at_expr, shorten},
 };
-use crate::table::Type;
-use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use crate::{bpf::enums::EnumNames, nearest::did_you_mean, table::Type};
+use sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArgExpr, UnaryOperator, Value};
+use std::net::IpAddr;
 
 /// How deep a condition may nest, so that neither this nor the evaluation overflows a stack. AND and OR in a row count once.
 const MAX_DEPTH: usize = 64;
@@ -25,6 +28,8 @@ enum Term {
     Column(Operand),
     Integer(i128),
     Text(String),
+    /// `maybe('NAME')`: a name that this kernel's enum may lack, and then nothing has.
+    MaybeText(String),
     Null,
     Condition(Condition),
 }
@@ -55,6 +60,8 @@ impl Filter<'_, '_> {
         let condition = match expr {
             Expr::Nested(inner) => return self.term(inner),
             Expr::Value(value) => return literal(&value.value, at_expr(expr)),
+            Expr::Function(function) if let Some(text) = maybe_text(function)? => return Ok(Term::MaybeText(text)),
+            _ if self.resolver.hook.is_some() && path::is_path(expr) => return self.column(expr),
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_) => return self.column(expr),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => return negative(inner),
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => Condition::Not(Box::new(self.condition(expr)?)),
@@ -96,7 +103,7 @@ impl Filter<'_, '_> {
         Ok(match operand.ty {
             None => Term::Null,
             Some(Type::Bool) => Term::Condition(Condition::Is(operand.source)),
-            Some(Type::U64 | Type::S64 | Type::Text | Type::Scope) => Term::Column(operand),
+            Some(_) => Term::Column(operand),
         })
     }
 
@@ -106,7 +113,7 @@ impl Filter<'_, '_> {
             Term::Condition(Condition::Is(source)) => Condition::IsNull(source),
             Term::Condition(condition) => Condition::IsUnknown(Box::new(condition)),
             Term::Null => Condition::Constant(Truth::True),
-            Term::Integer(_) | Term::Text(_) => Condition::Constant(Truth::False),
+            Term::Integer(_) | Term::Text(_) | Term::MaybeText(_) => Condition::Constant(Truth::False),
         })
     }
 
@@ -120,13 +127,17 @@ impl Filter<'_, '_> {
                 return Err(QueryError::text(at_expr(expr), message));
             }
         };
-        let (mut integers, mut texts, mut null) = (Vec::new(), Vec::new(), false);
+        let (mut integers, mut texts, mut addresses, mut null) = (Vec::new(), Vec::new(), Vec::new(), false);
         for element in list {
             let place = at_expr(element).or_else(|| at_expr(expr));
             match (self.term(element)?, operand.ty) {
                 (Term::Null, _) => null = true,
                 (Term::Integer(integer), Some(Type::U64 | Type::S64)) => integers.push(integer),
-                (Term::Text(text), Some(Type::Text)) => texts.push(text),
+                (term @ (Term::Text(_) | Term::MaybeText(_)), _) if let Some((_, names)) = &operand.enumerated => {
+                    integers.extend(enumerator(names, term, place)?);
+                }
+                (Term::Text(text) | Term::MaybeText(text), Some(Type::Text)) => texts.push(text),
+                (Term::Text(text), Some(Type::Address)) => addresses.push(address(&text, place)?),
                 (term @ (Term::Column(_) | Term::Condition(_)), _) => {
                     let message = format!("IN takes literals, not {}: write x = y OR x = z", describe(&term));
                     return Err(QueryError::text(place, message));
@@ -136,11 +147,26 @@ impl Filter<'_, '_> {
         }
         integers.sort_unstable();
         texts.sort_unstable();
+        addresses.sort_unstable();
         let found = match operand.ty {
+            _ if let Some((of, _)) = operand.enumerated => Condition::Number(of, Test::In(integers)),
+            Some(Type::Address) => Condition::Address(operand.source, Test::In(addresses)),
             Some(Type::Text) => Condition::Text(operand.source, Test::In(texts)),
             _ => Condition::Number(operand.source, Test::In(integers)),
         };
         Ok(if null { Condition::Any(vec![found, Condition::Constant(Truth::Unknown)]) } else { found })
+    }
+}
+
+/// The name in `maybe('NAME')`.
+fn maybe_text(function: &Function) -> Result<Option<String>, QueryError> {
+    let call = call(function)?;
+    match (call.name.as_str(), call.args.as_slice()) {
+        ("maybe", [FunctionArgExpr::Expr(Expr::Value(value))]) => match &value.value {
+            Value::SingleQuotedString(text) => Ok(Some(text.clone())),
+            _ => Ok(None),
+        },
+        _ => Ok(None),
     }
 }
 
@@ -178,12 +204,61 @@ fn compare_literal(
     literal: Term,
     place: Option<Position>,
 ) -> Result<Condition, QueryError> {
+    let equality = matches!(by, Comparison::Equal | Comparison::NotEqual);
+    if let (Some((of, names)), Term::Text(_) | Term::MaybeText(_)) = (&column.enumerated, &literal) {
+        if !equality {
+            let message = format!("`{}` has no order: compare with = or <>, or compare the number itself", column.text);
+            return Err(QueryError::text(place, message));
+        }
+        let value = enumerator(names, literal, place)?;
+        // As a list, since there may be no such value.
+        return Ok(negate(Condition::Number(*of, Test::In(value.into_iter().collect())), by == Comparison::NotEqual));
+    }
     match (column.ty, literal) {
+        (Some(Type::Address), Term::Text(text)) if equality => {
+            Ok(Condition::Address(column.source, Test::Compare(by, address(&text, place)?)))
+        }
         (Some(Type::U64 | Type::S64), Term::Integer(value)) => {
             Ok(Condition::Number(column.source, Test::Compare(by, value)))
         }
-        (Some(Type::Text), Term::Text(value)) => Ok(Condition::Text(column.source, Test::Compare(by, value))),
+        (Some(Type::Text), Term::Text(value) | Term::MaybeText(value)) => {
+            Ok(Condition::Text(column.source, Test::Compare(by, value)))
+        }
         (_, literal) => Err(mismatch(&Term::Column(column), &literal, place)),
+    }
+}
+
+/// The value of an enum's name; None if this kernel may lack it, and does.
+fn enumerator(names: &EnumNames, name: Term, place: Option<Position>) -> Result<Option<i128>, QueryError> {
+    let (name, optional) = match name {
+        Term::MaybeText(name) => (name, true),
+        Term::Text(name) => (name, false),
+        _ => return Ok(None),
+    };
+    match names.number(&name) {
+        None if !optional => {
+            let hint = did_you_mean(&name, names.names());
+            let message = format!(
+                "{} has no member `{}` on this kernel{hint}; maybe('{}') takes it as one that nothing has",
+                names.name,
+                shorten(&name),
+                shorten(&name)
+            );
+            Err(QueryError::absent(place, message))
+        }
+        value => Ok(value),
+    }
+}
+
+/// 16 bytes, IPv4 as `::ffff:a.b.c.d`.
+fn address(text: &str, place: Option<Position>) -> Result<[u8; 16], QueryError> {
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => Ok(address.to_ipv6_mapped().octets()),
+        Ok(IpAddr::V6(address)) => Ok(address.octets()),
+        Err(_) => {
+            let message = format!("'{}' is no address: write one such as '10.0.0.1' or 'fd00::1'", shorten(text));
+            Err(QueryError::text(place, message))
+        }
     }
 }
 
@@ -194,6 +269,10 @@ fn compare_columns(a: Operand, by: Comparison, b: Operand, place: Option<Positio
         (Some(Type::Scope), Some(Type::Scope)) if !equality => {
             let message = format!("`{}` has no order: compare with = or <>, or compare name(..)", a.text);
             Err(QueryError::text(place, message))
+        }
+        (Some(Type::Address | Type::Octets | Type::Pointer), _)
+        | (_, Some(Type::Address | Type::Octets | Type::Pointer)) => {
+            Err(mismatch(&Term::Column(a), &Term::Column(b), place))
         }
         (x, y) if x == y || (integer(x) && integer(y)) => Ok(Condition::Columns(a.source, by, b.source)),
         _ => Err(mismatch(&Term::Column(a), &Term::Column(b), place)),
@@ -218,12 +297,15 @@ fn describe(term: &Term) -> String {
             let kind = match operand.ty {
                 Some(Type::Text) => "a text",
                 Some(Type::Scope) => "a handle of who",
+                Some(Type::Address) => "an address",
+                Some(Type::Octets) => "bytes",
+                Some(Type::Pointer) => "an address of the kernel",
                 _ => "an integer",
             };
             format!("`{}` ({kind})", operand.text)
         }
         Term::Integer(value) => format!("the number {value}"),
-        Term::Text(text) => format!("the text '{}'", shorten(text)),
+        Term::Text(text) | Term::MaybeText(text) => format!("the text '{}'", shorten(text)),
         Term::Null => "NULL".into(),
         Term::Condition(_) => "a condition".into(),
     }

@@ -1,7 +1,8 @@
 //! What a checked query consists of. Plain data: `run` evaluates it over columns, and a compiler for kernel tables can read it.
 
+use crate::bpf::enums::EnumNames;
 use sqlparser::ast::BinaryOperator;
-use std::{borrow::Borrow, cmp::Ordering};
+use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
 
 /// Index into a query's sources.
 pub type SourceId = usize;
@@ -13,6 +14,10 @@ pub enum Source {
     Table(usize),
     /// `name(x)`: what people call the scope.
     ScopeName(SourceId),
+    /// `name(x)` of a number that an enum of the kernel has a name for.
+    EnumName { of: SourceId, names: Arc<EnumNames> },
+    /// `name(x)` of an address of code: the symbol that it lies in.
+    Symbol(SourceId),
     /// `x IS NULL`, or `x IS NOT NULL`.
     IsNull { of: SourceId, negated: bool },
     /// `maybe(x)` where this node has no x: always NULL. The name, as two such columns are not the same one.
@@ -40,12 +45,43 @@ pub enum Condition {
     Number(SourceId, Test<i128>),
     /// A column of texts against literals.
     Text(SourceId, Test<String>),
+    /// A column of addresses against literals.
+    Address(SourceId, Test<[u8; 16]>),
     /// Two columns: both of integers, of texts, or of scopes.
     Columns(SourceId, Comparison, SourceId),
     Conditions(Box<Condition>, Comparison, Box<Condition>),
     Not(Box<Condition>),
     All(Vec<Condition>),
     Any(Vec<Condition>),
+}
+
+impl Source {
+    /// What it is made of; None if it is read, or missing.
+    pub fn of(&self) -> Option<SourceId> {
+        match self {
+            Source::ScopeName(of) | Source::Symbol(of) | Source::EnumName { of, .. } | Source::IsNull { of, .. } => {
+                Some(*of)
+            }
+            Source::Table(_) | Source::Missing(_) => None,
+        }
+    }
+}
+
+impl Condition {
+    /// Calls `each` with every source that the condition looks at.
+    pub fn for_each_source(&self, each: &mut dyn FnMut(SourceId)) {
+        match self {
+            Condition::Constant(_) => {}
+            Condition::Is(source) | Condition::IsNull(source) => each(*source),
+            Condition::Number(source, _) | Condition::Text(source, _) | Condition::Address(source, _) => each(*source),
+            Condition::Columns(left, _, right) => [*left, *right].into_iter().for_each(each),
+            Condition::IsUnknown(inner) | Condition::Not(inner) => inner.for_each_source(each),
+            Condition::Conditions(left, _, right) => {
+                [left, right].into_iter().for_each(|inner| inner.for_each_source(each))
+            }
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| part.for_each_source(each)),
+        }
+    }
 }
 
 /// What a value that is not NULL must be.

@@ -30,6 +30,7 @@ impl Filter<'_> {
             Condition::IsUnknown(inner) => map(self.evaluate(inner), |truth| Truth::from(truth == Truth::Unknown)),
             Condition::Number(source, test) => self.numbers(*source, |value| test.accepts(&value)),
             Condition::Text(source, test) => self.texts(*source, test),
+            Condition::Address(source, test) => self.addresses(*source, test),
             Condition::Columns(left, comparison, right) => self.columns(*left, *comparison, *right),
             Condition::Conditions(left, comparison, right) => {
                 merge(self.evaluate(left), self.evaluate(right), |left, right| match (left, right) {
@@ -61,6 +62,13 @@ impl Filter<'_> {
         let verdict = |code: &u32| verdicts.get(*code as usize).copied().unwrap_or(Truth::Unknown);
         let verdict = |(row, code)| if column.has(row) { verdict(code) } else { Truth::Unknown };
         codes.iter().enumerate().map(verdict).collect()
+    }
+
+    fn addresses(&self, source: SourceId, test: &Test<[u8; 16]>) -> Vec<Truth> {
+        let column = &self.sources[source];
+        let Values::Address(bytes) = &column.values else { return vec![Truth::Unknown; self.rows] };
+        let address = |row: usize| bytes.get(row * 16..)?.first_chunk::<16>().filter(|_| column.has(row));
+        (0..self.rows).map(|row| address(row).map_or(Truth::Unknown, |address| test.accepts(address).into())).collect()
     }
 
     fn columns(&self, left: SourceId, comparison: Comparison, right: SourceId) -> Vec<Truth> {

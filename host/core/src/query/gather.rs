@@ -12,7 +12,7 @@ pub(super) fn all(column: &Column) -> Column {
 }
 
 /// The column's values at `rows`.
-pub(super) fn some(column: &Column, rows: &[u32]) -> Column {
+pub(crate) fn some(column: &Column, rows: &[u32]) -> Column {
     let values = match &column.values {
         Values::U32(v) => Values::U32(pick(v, rows)),
         Values::U64(v) => Values::U64(pick(v, rows)),

@@ -19,11 +19,7 @@ pub(super) struct Groups {
 }
 
 pub(super) fn group(grouping: &Grouping, sources: &[Cow<Column>], rows: &[u32]) -> Groups {
-    let (first, group_of) = if grouping.keys.is_empty() {
-        (vec![rows.first().copied().unwrap_or(0)], vec![0; rows.len()])
-    } else {
-        assign(&grouping.keys, sources, rows)
-    };
+    let (first, group_of) = groups_of(grouping, sources, rows);
     let mut groups = Groups { first, aggregates: Vec::new(), overflows: 0 };
     let members = Members { rows, group_of: &group_of, groups: groups.first.len() };
     for aggregate in &grouping.aggregates {
@@ -38,6 +34,35 @@ pub(super) fn group(grouping: &Grouping, sources: &[Cow<Column>], rows: &[u32]) 
         groups.aggregates.push(column);
     }
     groups
+}
+
+/// The same of rows that are groups themselves: `partial` has for each aggregate its value in each row.
+pub(super) fn regroup(grouping: &Grouping, sources: &[Cow<Column>], rows: &[u32], partial: &[Column]) -> Groups {
+    let (first, group_of) = groups_of(grouping, sources, rows);
+    let mut groups = Groups { first, aggregates: Vec::new(), overflows: 0 };
+    let members = Members { rows, group_of: &group_of, groups: groups.first.len() };
+    for (aggregate, values) in grouping.aggregates.iter().zip(partial) {
+        let overflows = &mut groups.overflows;
+        let column = match aggregate {
+            // Of no rows there are none, not NULL.
+            Aggregate::Rows | Aggregate::Count(_) => {
+                let sum = members.fold(values, |a, b| a + b, overflows);
+                if rows.is_empty() { Column::full(sum.values) } else { sum }
+            }
+            Aggregate::Sum(_) => members.fold(values, |a, b| a + b, overflows),
+            Aggregate::Min(_) => members.fold(values, i128::min, overflows),
+            Aggregate::Max(_) => members.fold(values, i128::max, overflows),
+        };
+        groups.aggregates.push(column);
+    }
+    groups
+}
+
+fn groups_of(grouping: &Grouping, sources: &[Cow<Column>], rows: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    if grouping.keys.is_empty() {
+        return (vec![rows.first().copied().unwrap_or(0)], vec![0; rows.len()]);
+    }
+    assign(&grouping.keys, sources, rows)
 }
 
 /// The first row of each group, and the group of each row.
@@ -80,8 +105,32 @@ fn lane(column: &Column, rows: &[u32]) -> Vec<Option<u64>> {
             let code = |row: usize| first.get(codes[row] as usize).map(|&code| code.into());
             rows.map(|row| if column.has(row) { code(row) } else { None }).collect()
         }
+        // 16 bytes and more do not fit into a lane: each different value gets a number.
+        Values::Address(_) | Values::Blob { .. } => numbered(column, rows),
         // Within one column all values have the same sign and width: their bits tell them apart.
         _ => rows.map(|row| number(column, row).map(|value| value as u64)).collect(),
+    }
+}
+
+fn numbered(column: &Column, rows: impl Iterator<Item = usize>) -> Vec<Option<u64>> {
+    let mut known: HashMap<&[u8], u64, foldhash::fast::RandomState> = HashMap::default();
+    rows.map(|row| {
+        let next = known.len() as u64;
+        octets(column, row).map(|value| *known.entry(value).or_insert(next))
+    })
+    .collect()
+}
+
+/// The bytes of an address or of a blob; None is NULL.
+fn octets(column: &Column, row: usize) -> Option<&[u8]> {
+    column.has(row).then_some(())?;
+    match &column.values {
+        Values::Address(bytes) => bytes.get(row * 16..row * 16 + 16),
+        Values::Blob { ends, bytes } => {
+            let start = if row == 0 { 0 } else { ends[row - 1] };
+            bytes.get(start as usize..ends[row] as usize)
+        }
+        _ => None,
     }
 }
 

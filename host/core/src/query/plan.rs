@@ -4,17 +4,24 @@ use super::{
     Asker, Query, QueryError,
     condition::Filter,
     error::Position,
-    expr::{Aggregate, Grouping, OrderKey, Output, Source, SourceId},
-    resolve::{Call, Operand, Resolver, call},
+    expr::{Aggregate, Condition, Grouping, OrderKey, Output, Source, SourceId},
+    function::{Call, call},
+    resolve::{Operand, Resolver},
     shape::{self, Clauses, Order, Shape, joined},
     text::{self, at, at_expr, shorten},
 };
 use crate::{
+    bpf::{
+        access::{Access, Computed},
+        btf::Btf,
+        hook::Hook,
+    },
     nearest::did_you_mean,
     probe::Field,
-    table::{Catalogue, Logical, Table, Type},
+    table::{Catalogue, HOOK, Logical, Per, Table, Type},
 };
 use sqlparser::ast::{Expr, FunctionArgExpr, Ident, SelectItem};
+use std::{borrow::Cow, sync::Arc};
 
 /// Checks a query's text against the tables of this node.
 ///
@@ -28,13 +35,14 @@ pub fn plan(sql: &str, catalogue: &Catalogue, asker: Asker) -> Result<Query, Que
     for item in shape.items {
         clauses.wildcard(item)?;
     }
-    let table = table(catalogue, &shape.table)?;
+    let (table, hook) = table(catalogue, &shape.table)?;
     let aliases = shape.items.iter().filter_map(|item| match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.as_str()),
         _ => None,
     });
     let resolver = Resolver {
         table,
+        hook,
         alias: shape.alias.map(|alias| alias.value.as_str()),
         aliases: aliases.collect(),
         columns: Vec::new(),
@@ -43,11 +51,18 @@ pub fn plan(sql: &str, catalogue: &Catalogue, asker: Asker) -> Result<Query, Que
     Planner { resolver, results: Vec::new(), grouping: Grouping::default() }.plan(&shape)
 }
 
-fn table<'a>(catalogue: &'a Catalogue, names: &[&Ident]) -> Result<&'a Table, QueryError> {
+/// A table, and the tracepoint that it is.
+type Found<'a> = (Cow<'a, Table>, Option<(Arc<Hook>, &'a Btf)>);
+
+fn table<'a>(catalogue: &'a Catalogue, names: &[&Ident]) -> Result<Found<'a>, QueryError> {
     let name = joined(names);
     let place = names.first().and_then(|name| at(name.span.start));
+    if let Some(hook) = name.strip_prefix(HOOK) {
+        let (hook, btf) = catalogue.hooks.find(hook).map_err(|error| QueryError::absent(place, error.message))?;
+        return Ok((Cow::Owned(hook.table(btf)), Some((Arc::new(hook), btf))));
+    }
     if let Some(table) = catalogue.table(&name) {
-        return Ok(table);
+        return Ok((Cow::Borrowed(table), None));
     }
     if let Some(absent) = catalogue.absent.iter().find(|absent| absent.name == name) {
         return Err(QueryError::absent(place, format!("this node cannot give {name}: {}", absent.why)));
@@ -91,15 +106,26 @@ impl Planner<'_> {
         if grouped {
             self.check_grouped(shape)?;
         }
+        if !grouped && self.resolver.hook.is_some() {
+            self.check_stream(shape, filter.as_ref())?;
+        }
+        self.check_pointers()?;
         let order = shape.order_by.iter().map(|order| self.order_key(order, grouped)).collect::<Result<_, _>>()?;
+        let per = self.resolver.table.per;
+        let (filter, afterwards) = match per {
+            Per::Event => split(filter, &self.resolver.sources),
+            Per::Namespace | Per::Node => (filter, None),
+        };
         Ok(Query {
             table: self.resolver.table.name.clone(),
-            per: self.resolver.table.per,
+            per,
+            hook: self.resolver.hook.map(|(hook, _)| hook),
             columns: self.resolver.columns,
             outputs: self.results.iter().map(|item| item.output).collect(),
             fields: self.results.into_iter().map(|item| item.field).collect(),
             sources: self.resolver.sources,
             filter,
+            afterwards,
             grouping: grouped.then_some(self.grouping),
             order,
             limit: shape.limit,
@@ -109,6 +135,10 @@ impl Planner<'_> {
     fn select(&mut self, item: &SelectItem) -> Result<(), QueryError> {
         let Some((expr, alias)) = shape::item(item)? else {
             for column in self.resolver.table.columns.clone() {
+                // An address of the kernel never leaves the host.
+                if column.ty == Type::Pointer {
+                    continue;
+                }
                 let operand = self.resolver.table_column(column);
                 self.results.push(plain(operand, None));
             }
@@ -265,18 +295,80 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// A stream has no end, and must not feed itself.
+    fn check_stream(&self, shape: &Shape, filter: Option<&Condition>) -> Result<(), QueryError> {
+        if let Some(order) = shape.order_by.first() {
+            let message = "a stream has no end to be sorted at: leave ORDER BY out, or aggregate";
+            return Err(QueryError::text(at_expr(order.expr), message));
+        }
+        if shape.limit.is_some() {
+            return Err(QueryError::text(None, "a stream has no LIMIT: `netsonde query` ends with --count or --for"));
+        }
+        let Some((hook, _)) = self.resolver.hook.as_ref().filter(|(hook, _)| hook.is_fed_by_reader()) else {
+            return Ok(());
+        };
+        let mut by_pid = false;
+        if let Some(filter) = filter {
+            filter.for_each_source(&mut |source| by_pid |= self.is_pid(source));
+        }
+        if by_pid {
+            return Ok(());
+        }
+        let message = format!(
+            "reading the rows of hook.{} makes more of them: add WHERE pid = ..., or aggregate with count(*)",
+            hook.name
+        );
+        Err(QueryError::text(None, message))
+    }
+
+    fn is_pid(&self, source: SourceId) -> bool {
+        let Source::Table(column) = self.resolver.sources[source] else { return false };
+        let access = self.resolver.columns[column].access.as_deref();
+        access == Some(&Access::Computed(Computed::Pid))
+    }
+
+    /// An address of the kernel never leaves the host.
+    fn check_pointers(&self) -> Result<(), QueryError> {
+        match self.results.iter().find(|item| item.ty == Some(Type::Pointer)) {
+            None => Ok(()),
+            Some(item) => {
+                let name = &item.field.name;
+                let message = format!(
+                    "`{name}` is an address of the kernel, which stays in the kernel: select `{name} IS NULL`, a field of it, or name({name}) if it is code"
+                );
+                Err(QueryError::text(item.position, message))
+            }
+        }
+    }
+
     /// Whether all rows of a group have the same value: a key, or a function of one.
     fn same_in_group(&self, source: SourceId) -> bool {
         self.grouping.keys.contains(&source)
-            || match self.resolver.sources[source] {
-                Source::ScopeName(of) | Source::IsNull { of, .. } => self.same_in_group(of),
-                Source::Table(_) | Source::Missing(_) => false,
-            }
+            || self.resolver.sources[source].of().is_some_and(|of| self.same_in_group(of))
     }
 }
 
+/// What the kernel can test itself, and what only the host can: it alone knows what namespaces and symbols are called.
+fn split(filter: Option<Condition>, sources: &[Source]) -> (Option<Condition>, Option<Condition>) {
+    let parts = match filter {
+        None => return (None, None),
+        Some(Condition::All(parts)) => parts,
+        Some(other) => vec![other],
+    };
+    let is_of_host = |part: &Condition| {
+        let mut named = false;
+        part.for_each_source(&mut |source| {
+            named |= matches!(sources[source], Source::ScopeName(_) | Source::Symbol(_))
+        });
+        named
+    };
+    let (host, kernel): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_of_host);
+    let all = |parts: Vec<Condition>| (!parts.is_empty()).then_some(Condition::All(parts));
+    (all(kernel), all(host))
+}
+
 fn plain(operand: Operand, position: Option<Position>) -> Item {
-    let Operand { source, ty, logical, nullable, text } = operand;
+    let Operand { source, ty, logical, nullable, text, .. } = operand;
     Item { output: Output::Source(source), ty, field: field(text, logical, nullable), position }
 }
 

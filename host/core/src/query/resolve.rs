@@ -3,23 +3,28 @@
 use super::{
     error::{Position, QueryError},
     expr::{Source, SourceId},
-    shape::{joined, name_parts},
+    function::{Call, call},
+    path::{self, Path},
+    shape::joined,
     text::{at, at_expr, shorten},
 };
 use crate::{
+    bpf::{
+        btf::Btf,
+        enums::EnumNames,
+        hook::{Hook, HookError},
+    },
     nearest::did_you_mean,
-    table::{Logical, Table, TableColumn, Type},
+    table::{Logical, Names, Table, TableColumn, Type},
 };
-use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-};
-
-/// Every function of the language. They are keywords: unlike names they may be written in any case.
-const FUNCTIONS: [&str; 6] = ["count", "max", "maybe", "min", "name", "sum"];
+use sqlparser::ast::{Expr, FunctionArgExpr, Ident, Value};
+use std::{borrow::Cow, sync::Arc};
 
 /// Finds columns, and keeps account of those that a query uses.
 pub(super) struct Resolver<'a> {
-    pub table: &'a Table,
+    pub table: Cow<'a, Table>,
+    /// The tracepoint that the table is, and the kernel's types.
+    pub hook: Option<(Arc<Hook>, &'a Btf)>,
     /// The alias of the table in FROM.
     pub alias: Option<&'a str>,
     /// Aliases of the select list, for messages.
@@ -38,36 +43,16 @@ pub(super) struct Operand {
     pub nullable: bool,
     /// In its one spelling: `TCP.inuse`, `name(netns)`, `x IS NULL`.
     pub text: String,
-}
-
-/// A function's name in lower case, and what stands between its parentheses.
-pub(super) struct Call<'q> {
-    pub name: String,
-    pub args: Vec<&'q FunctionArgExpr>,
-    pub position: Option<Position>,
-}
-
-impl Call<'_> {
-    /// What is counted, summed or named: the one argument.
-    pub fn argument(&self) -> Result<&Expr, QueryError> {
-        match self.args.as_slice() {
-            [FunctionArgExpr::Expr(expr)] => Ok(expr),
-            _ => {
-                let message = format!("{}(x) takes one column", self.name);
-                Err(QueryError::text(self.position, message))
-            }
-        }
-    }
-
-    pub fn is_aggregate(&self) -> bool {
-        matches!(self.name.as_str(), "count" | "sum" | "min" | "max")
-    }
+    pub names: Option<Names>,
+    /// Of `name(x)` of an enum: x, as comparisons are with its numbers.
+    pub enumerated: Option<(SourceId, Arc<EnumNames>)>,
 }
 
 impl<'a> Resolver<'a> {
     /// A column, or a function of one. Everything else is refused.
     pub fn operand(&mut self, expr: &Expr) -> Result<Operand, QueryError> {
         match expr {
+            _ if self.hook.is_some() && path::is_path(expr) => self.path(expr),
             Expr::Nested(inner) => self.operand(inner),
             Expr::Identifier(name) => self.column(&[name]),
             Expr::CompoundIdentifier(names) => self.column(&names.iter().collect::<Vec<_>>()),
@@ -91,39 +76,100 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// `name(x)`, or `name(x, 'MEMBER')` with the enum that has this member.
     fn name_of(&mut self, call: &Call) -> Result<Operand, QueryError> {
-        let of = self.operand(call.argument()?)?;
-        let text = format!("name({})", of.text);
-        let named = |source, ty| Operand { source, ty, logical: Logical::Name, nullable: true, text };
-        match of.ty {
-            Some(Type::Scope) => Ok(named(self.source(Source::ScopeName(of.source)), Some(Type::Text))),
-            None => Ok(named(of.source, None)),
-            Some(Type::Text) => {
-                let message = format!("`{0}` is a text already: write {0} without name()", of.text);
-                Err(QueryError::text(call.position, message))
+        let (expr, member) = match call.args.as_slice() {
+            [FunctionArgExpr::Expr(expr)] => (expr, None),
+            [FunctionArgExpr::Expr(expr), FunctionArgExpr::Expr(Expr::Value(value))] => match &value.value {
+                Value::SingleQuotedString(member) => (expr, Some(member.as_str())),
+                _ => return Err(name_arguments(call)),
+            },
+            _ => return Err(name_arguments(call)),
+        };
+        let of = self.operand(expr)?;
+        let text = match member {
+            None => format!("name({})", of.text),
+            Some(member) => format!("name({}, '{member}')", of.text),
+        };
+        let names = match member {
+            None => of.names.clone(),
+            Some(member) => Some(Names::Enum(self.enum_with(member, call.position)?)),
+        };
+        let (source, enumerated) = match (of.ty, names) {
+            (None, _) => return Ok(Operand { text, ..of }),
+            (Some(Type::Scope), None) => (Source::ScopeName(of.source), None),
+            (Some(Type::U64 | Type::S64), Some(Names::Enum(names))) => {
+                (Source::EnumName { of: of.source, names: names.clone() }, Some((of.source, names)))
             }
-            Some(Type::U64 | Type::S64 | Type::Bool) => {
-                let message =
-                    format!("`{}` has no names: name(x) takes a column that says who, such as netns", of.text);
-                Err(QueryError::text(call.position, message))
-            }
-        }
+            (Some(Type::Pointer), Some(Names::Symbol)) => (Source::Symbol(of.source), None),
+            (Some(ty), _) => return Err(no_names(call, &of, ty)),
+        };
+        let source = self.source(source);
+        Ok(Operand {
+            source,
+            ty: Some(Type::Text),
+            logical: Logical::Name,
+            nullable: true,
+            text,
+            names: None,
+            enumerated,
+        })
+    }
+
+    fn enum_with(&self, member: &str, position: Option<Position>) -> Result<Arc<EnumNames>, QueryError> {
+        let Some((_, btf)) = &self.hook else {
+            let message = "name(x, 'MEMBER') is for tracepoints, whose types the kernel tells";
+            return Err(QueryError::text(position, message));
+        };
+        let found = btf.enum_with(member).map(|id| Arc::new(EnumNames::of(btf, id)));
+        found.ok_or_else(|| {
+            QueryError::absent(position, format!("no enum of this kernel has a member `{}`", shorten(member)))
+        })
     }
 
     /// NULL where this node has no such column, so that one query serves many kernels.
     fn maybe(&mut self, expr: &Expr) -> Result<Operand, QueryError> {
-        let names: Vec<&Ident> = match expr {
-            Expr::Identifier(name) => vec![name],
-            Expr::CompoundIdentifier(names) => names.iter().collect(),
-            _ => return Err(QueryError::text(at_expr(expr), "maybe(x) takes the name of a column")),
+        let (text, found) = if self.hook.is_some() && path::is_path(expr) {
+            let path = path::path(expr, self.alias)?;
+            (path.text.clone(), self.hook_column(&path))
+        } else {
+            let names: Vec<&Ident> = match expr {
+                Expr::Identifier(name) => vec![name],
+                Expr::CompoundIdentifier(names) => names.iter().collect(),
+                _ => return Err(QueryError::text(at_expr(expr), "maybe(x) takes the name of a column")),
+            };
+            let name = self.name(&names);
+            self.elsewhere(&names, &name)?;
+            let found = self.table.column(&name).ok_or_else(|| QueryError::absent(None, ""));
+            (name, found)
         };
-        let name = self.name(&names);
-        self.elsewhere(&names, &name)?;
-        if self.table.column(&name).is_some() {
-            return Ok(Operand { nullable: true, ..self.column(&names)? });
+        match found {
+            Ok(column) => Ok(Operand { nullable: true, ..self.table_column(column) }),
+            Err(error) if error.kind == super::Kind::Absent => {
+                let source = self.source(Source::Missing(text.clone()));
+                let (ty, logical) = (None, Logical::Count);
+                Ok(Operand { source, ty, logical, nullable: true, text, names: None, enumerated: None })
+            }
+            Err(error) => Err(error),
         }
-        let source = self.source(Source::Missing(name.clone()));
-        Ok(Operand { source, ty: None, logical: Logical::Count, nullable: true, text: name })
+    }
+
+    /// A path of a tracepoint's table.
+    fn path(&mut self, expr: &Expr) -> Result<Operand, QueryError> {
+        let path = path::path(expr, self.alias)?;
+        let column = self.hook_column(&path).map_err(|error| match self.aliases.contains(&path.text.as_str()) {
+            true => alias_only(&path.text, path.position),
+            false => error,
+        })?;
+        Ok(self.table_column(column))
+    }
+
+    fn hook_column(&self, path: &Path) -> Result<TableColumn, QueryError> {
+        let Some((hook, btf)) = &self.hook else { return Err(QueryError::text(path.position, "no tracepoint")) };
+        hook.column(btf, &path.steps, &path.text).map_err(|HookError { message, absent }| match absent {
+            true => QueryError::absent(path.position, message),
+            false => QueryError::text(path.position, message),
+        })
     }
 
     fn is_null(&mut self, inner: &Expr, negated: bool) -> Result<Operand, QueryError> {
@@ -137,7 +183,8 @@ impl<'a> Resolver<'a> {
         let of = self.operand(inner)?;
         let text = format!("{} IS {}NULL", of.text, if negated { "NOT " } else { "" });
         let source = self.source(Source::IsNull { of: of.source, negated });
-        Ok(Operand { source, ty: Some(Type::Bool), logical: Logical::Bool, nullable: false, text })
+        let (ty, logical) = (Some(Type::Bool), Logical::Bool);
+        Ok(Operand { source, ty, logical, nullable: false, text, names: None, enumerated: None })
     }
 
     fn column(&mut self, names: &[&Ident]) -> Result<Operand, QueryError> {
@@ -156,10 +203,12 @@ impl<'a> Resolver<'a> {
         let known = self.columns.iter().position(|other| other.name == column.name);
         let index = known.unwrap_or(self.columns.len());
         let (ty, logical, nullable, text) = (Some(column.ty), column.logical, column.nullable, column.name.clone());
+        let names = column.names.clone();
         if known.is_none() {
             self.columns.push(column);
         }
-        Operand { source: self.source(Source::Table(index)), ty, logical, nullable, text }
+        let source = self.source(Source::Table(index));
+        Operand { source, ty, logical, nullable, text, names, enumerated: None }
     }
 
     pub fn source(&mut self, source: Source) -> SourceId {
@@ -190,8 +239,7 @@ impl<'a> Resolver<'a> {
     fn no_column(&self, names: &[&Ident], name: &str) -> QueryError {
         let table = &self.table.name;
         if self.aliases.contains(&name) {
-            let message = format!("`{name}` is an alias of the select list: it is known in GROUP BY and ORDER BY only");
-            return QueryError::text(place(names), message);
+            return alias_only(name, place(names));
         }
         let columns = || self.table.columns.iter().map(|column| column.name.as_str());
         let unqualified = name.strip_prefix(table.as_str()).and_then(|rest| rest.strip_prefix('.'));
@@ -203,63 +251,31 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Takes a function call apart, and refuses what may stand around and within it.
-pub(super) fn call(function: &Function) -> Result<Call<'_>, QueryError> {
-    let Function { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } = function;
-    let names = name_parts(name).unwrap_or_default();
-    let position = place(&names);
-    let name = match names.as_slice() {
-        [Ident { value, quote_style: None, .. }] => value.to_ascii_lowercase(),
-        names => joined(names),
-    };
-    let refuse = |what: &str| Err(QueryError::text(position, format!("{}: {what}", shorten(&name))));
-    if let FunctionArguments::None = args {
-        return refuse("this is a word of SQL; a column of that name is written in double quotes");
-    }
-    if !FUNCTIONS.contains(&name.as_str()) {
-        let message = match name.as_str() {
-            "histogram" => "histogram(x) is not supported: use count(*), sum, min or max".to_owned(),
-            "avg" => "avg(x) is not supported: select sum(x) and count(x), and divide".to_owned(),
-            _ => format!("no function `{}`{}", shorten(&name), did_you_mean(&name, FUNCTIONS)),
-        };
-        return Err(QueryError::text(position, message));
-    }
-    if over.is_some() {
-        return refuse("OVER is not supported; use GROUP BY");
-    }
-    if filter.is_some() {
-        return refuse("FILTER is not supported; use WHERE");
-    }
-    if !within_group.is_empty() || null_treatment.is_some() {
-        return refuse("nothing may follow the parentheses");
-    }
-    if *uses_odbc_syntax || !matches!(parameters, FunctionArguments::None) {
-        return refuse("write it as name(column)");
-    }
-    let FunctionArguments::List(FunctionArgumentList { duplicate_treatment, args, clauses }) = args else {
-        return refuse("a SELECT within parentheses is not supported; name a column");
-    };
-    match duplicate_treatment {
-        Some(DuplicateTreatment::Distinct) => {
-            return refuse("DISTINCT is not supported; GROUP BY the column, and count the rows");
+fn alias_only(name: &str, position: Option<Position>) -> QueryError {
+    let message = format!("`{name}` is an alias of the select list: it is known in GROUP BY and ORDER BY only");
+    QueryError::text(position, message)
+}
+
+fn name_arguments(call: &Call) -> QueryError {
+    QueryError::text(
+        call.position,
+        "name(x) takes one column, or a column and a member of its enum: name(x, 'TCP_ESTABLISHED')",
+    )
+}
+
+fn no_names(call: &Call, of: &Operand, ty: Type) -> QueryError {
+    let text = &of.text;
+    let message = match ty {
+        Type::Text => format!("`{text}` is a text already: write {text} without name()"),
+        Type::U64 | Type::S64 => {
+            format!(
+                "`{text}` has no names: name(x) takes a column that says who, such as netns, or an enum of the kernel"
+            )
         }
-        Some(DuplicateTreatment::All) => return refuse("leave ALL out"),
-        None => {}
-    }
-    if !clauses.is_empty() {
-        return refuse("only a column may stand within the parentheses");
-    }
-    let args: Option<Vec<&FunctionArgExpr>> = args
-        .iter()
-        .map(|arg| match arg {
-            FunctionArg::Unnamed(arg) => Some(arg),
-            FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => None,
-        })
-        .collect();
-    match args {
-        Some(args) => Ok(Call { name, args, position }),
-        None => refuse("arguments have no names here"),
-    }
+        Type::Pointer => format!("`{text}` points to data, which has no name"),
+        _ => format!("`{text}` has no names: name(x) takes a column that says who, such as netns"),
+    };
+    QueryError::text(call.position, message)
 }
 
 /// Says what to write in place of an expression that no query may have.
@@ -305,6 +321,6 @@ pub(super) fn unsupported(expr: &Expr) -> QueryError {
     QueryError::text(at_expr(expr), message)
 }
 
-fn place(names: &[&Ident]) -> Option<Position> {
+pub(super) fn place(names: &[&Ident]) -> Option<Position> {
     names.first().and_then(|name| at(name.span.start))
 }

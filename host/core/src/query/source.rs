@@ -1,8 +1,8 @@
 //! The columns that a query computes with, from those that were read.
 
-use super::expr::Source;
+use super::{Naming, expr::Source};
 use crate::{
-    batch::{Bitmap, Column, Values},
+    batch::{Bitmap, Column, ColumnBuilder, Values},
     scope::ScopeId,
     table::{TableColumn, Type},
 };
@@ -14,7 +14,7 @@ pub(super) fn columns<'a>(
     types: &[TableColumn],
     rows: usize,
     read: &[&'a Column],
-    names: &dyn Fn(ScopeId) -> Option<String>,
+    names: &dyn Naming,
 ) -> Vec<Cow<'a, Column>> {
     let mut columns: Vec<Cow<'a, Column>> = Vec::with_capacity(sources.len());
     for source in sources {
@@ -26,6 +26,8 @@ pub(super) fn columns<'a>(
                 _ => Cow::Owned(Column::null(rows)),
             },
             Source::ScopeName(of) => Cow::Owned(scope_names(&columns[*of], names)),
+            Source::EnumName { of, names } => Cow::Owned(named(&columns[*of], |value| Some(names.text(value as i64)))),
+            Source::Symbol(of) => Cow::Owned(named(&columns[*of], |value| names.symbol(value as u64))),
             Source::IsNull { of, negated } => {
                 let column = &columns[*of];
                 Cow::Owned(Column::full(Values::U32(
@@ -73,11 +75,28 @@ fn fits(ty: Type, values: &Values) -> bool {
             | (Type::S64, Values::S64(_))
             | (Type::Text, Values::Code { .. })
             | (Type::Scope | Type::Bool, Values::U32(_))
+            | (Type::Address, Values::Address(_))
+            | (Type::Octets, Values::Blob { .. })
+            | (Type::Pointer, Values::U64(_))
     )
 }
 
+/// A text for each number; each number is asked for once.
+fn named(numbers: &Column, name: impl Fn(i128) -> Option<String>) -> Column {
+    let mut known: HashMap<i128, Option<String>> = HashMap::new();
+    let mut texts = ColumnBuilder::text();
+    for row in 0..numbers.len() {
+        let text = number(numbers, row).and_then(|value| known.entry(value).or_insert_with(|| name(value)).as_deref());
+        match text {
+            Some(text) => texts.push_text(text.as_bytes()),
+            None => texts.push_null(),
+        }
+    }
+    texts.finish()
+}
+
 /// Each scope is asked for its name once.
-fn scope_names(scopes: &Column, names: &dyn Fn(ScopeId) -> Option<String>) -> Column {
+fn scope_names(scopes: &Column, names: &dyn Naming) -> Column {
     let Values::U32(ids) = &scopes.values else { return Column::null(scopes.len()) };
     let mut known: HashMap<ScopeId, Option<u32>> = HashMap::new();
     let mut dictionary = Vec::new();
@@ -85,7 +104,7 @@ fn scope_names(scopes: &Column, names: &dyn Fn(ScopeId) -> Option<String>) -> Co
     let codes = ids.iter().enumerate().map(|(row, &id)| {
         let code = scopes.has(row).then(|| {
             *known.entry(id).or_insert_with(|| {
-                dictionary.push(names(id)?);
+                dictionary.push(names.scope(id)?);
                 Some(dictionary.len() as u32 - 1)
             })
         });

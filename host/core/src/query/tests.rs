@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     batch::{ColumnBuilder, Values},
-    table::{Absent, Catalogue, Logical, Table, Type},
+    table::{Absent, Catalogue, Hooks, Logical, Table, Type},
 };
 
 mod reference;
@@ -17,7 +17,7 @@ pub struct Fixture {
 }
 
 fn column(name: &str, ty: Type, logical: Logical, nullable: bool) -> TableColumn {
-    TableColumn { name: name.into(), ty, logical, nullable, help: String::new() }
+    TableColumn { nullable, ..TableColumn::new(name, ty, logical) }
 }
 
 fn table(name: &str, per: Per, columns: Vec<TableColumn>) -> Table {
@@ -81,6 +81,7 @@ fn catalogue() -> Catalogue {
             table("proc.softnet_stat", Per::Node, vec![column("dropped", Type::U64, Logical::Count, false)]),
         ],
         absent: vec![Absent { name: "proc.net.snmp6".into(), why: "IPv6 is off in this kernel".into() }],
+        hooks: Hooks::Absent("not part of these tests".into()),
     }
 }
 

@@ -40,6 +40,25 @@ pub(super) fn parse(sql: &str) -> Result<Box<Query>, QueryError> {
     Err(QueryError::text(at(rest.span.start), message))
 }
 
+/// Parses one expression.
+pub(super) fn expression(text: &str) -> Result<Expr, QueryError> {
+    if text.len() > MAX_BYTES {
+        return Err(QueryError::text(None, format!("an expression may have {MAX_BYTES} bytes")));
+    }
+    let tokens = tokens(text).map_err(|error| QueryError::text(at(error.location), error.message))?;
+    let mut parser =
+        Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
+    let expr = parser.parse_expr().map_err(unreadable)?;
+    let rest = parser.peek_token();
+    match rest.token {
+        Token::EOF => Ok(expr),
+        token => {
+            let message = format!("`{}` is not understood here", shorten(&token.to_string()));
+            Err(QueryError::text(at(rest.span.start), message))
+        }
+    }
+}
+
 /// The place of a syntax tree's item. The tree has line 0 for what has no place.
 pub(super) fn at(location: Location) -> Option<Position> {
     (location.line > 0).then_some(Position { line: location.line, column: location.column })

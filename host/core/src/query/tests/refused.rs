@@ -98,7 +98,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("SELECT user FROM proc.net.dev", "user", "in double quotes"),
     ("SELECT name(name) FROM proc.net.dev", "name(", "`name` is a text already"),
     ("SELECT name(rx_bytes) FROM proc.net.dev", "name(", "`rx_bytes` has no names"),
-    ("SELECT name(netns, 'x') FROM proc.net.dev", "name(", "takes one column"),
+    ("SELECT name(netns, 'x') FROM proc.net.dev", "name(", "is for tracepoints"),
     ("SELECT maybe(name(netns)) FROM proc.net.dev", "name(netns)", "the name of a column"),
     ("SELECT maybe(1) FROM proc.net.dev", "1", "the name of a column"),
     // WHERE.
