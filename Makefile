@@ -2,7 +2,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-LIGHT := -p netsonde-core -p netsonde-sdk -p netsonde-probe-sockstat -p netsonde-probe-traffic
+LIGHT := -p netsonde-core -p netsonde-sdk \
+	-p netsonde-probe-packet-loss -p netsonde-probe-sockstat -p netsonde-probe-tcp-reset -p netsonde-probe-traffic
 WASM := wasm32-unknown-unknown
 FUZZ_SECONDS ?= 60
 
@@ -28,7 +29,7 @@ run:
 # The light crates are tested with debug assertions; whatever holds the WASM compiler is built once, optimised.
 test: setup guests
 	cargo test --locked $(LIGHT)
-	cargo test --locked --manifest-path tests/guests/Cargo.toml -p listen_overflows
+	cargo test --locked --manifest-path tests/guests/Cargo.toml -p listen_overflows -p tcp_retransmit
 	cargo build --locked --release -p netsonde
 	cargo test --locked --release -p netsonde -p netsonde-tests
 

@@ -4,7 +4,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
-const PROBES: &[&str] = &["sockstat", "traffic"];
+const PROBES: &[&str] = &["packet_loss", "sockstat", "tcp_reset", "traffic"];
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// What the outer cargo, or a wrapper around it, says of the host's build and must not say of the guests'.
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .args(["build", "--locked", "--profile", "probe", "--target", TARGET, "--target-dir"])
         .arg(&target);
     for probe in PROBES {
-        cargo.args(["-p", &format!("netsonde-probe-{probe}")]);
+        cargo.args(["-p", &format!("netsonde-probe-{}", probe.replace('_', "-"))]);
     }
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();

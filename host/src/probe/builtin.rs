@@ -3,9 +3,19 @@
 /// Name, module, and one line for `netsonde probe list`.
 pub const PROBES: &[(&str, &[u8], &str)] = &[
     (
+        "packet_loss",
+        include_bytes!(concat!(env!("OUT_DIR"), "/packet_loss.wasm")),
+        "packets that the kernel threw away, by class and reason; an event of each that was lost or refused",
+    ),
+    (
         "sockstat",
         include_bytes!(concat!(env!("OUT_DIR"), "/sockstat.wasm")),
         "sockets of each network namespace by protocol; TCP and UDP memory of the node",
+    ),
+    (
+        "tcp_reset",
+        include_bytes!(concat!(env!("OUT_DIR"), "/tcp_reset.wasm")),
+        "TCP resets sent and received, by kind and reason; an event of each",
     ),
     (
         "traffic",
