@@ -10,11 +10,14 @@ use netsonde::{
         self,
         board::Shared,
         collector::{Collector, Rhythm},
+        events::EventLog,
         kernel::{Kernel, Places},
+        namespaces::Namespaces,
         slot::Slot,
     },
     probe::{cache::Cache, engine::Engine},
     scope::netns::{NAMED, walk},
+    sink::Sinks,
     source::proc::ProcSource,
 };
 use netsonde_core::{config::Config, metric::format::Format, scope::Scopes};
@@ -32,7 +35,7 @@ const FILES: [&str; 4] = ["sockstat", "sockstat6", "snmp", "dev"];
 
 fn main() {
     let count = std::env::var("NAMESPACES").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
-    let namespaces = Namespaces::new(count);
+    let namespaces = Held::new(count);
     let mut collector = collector();
     let deadline = || Instant::now() + Duration::from_secs(30);
     collector.collect(deadline());
@@ -87,17 +90,19 @@ fn bare_loop(pids: &[u32], buffer: &mut [u8]) {
 fn collector() -> Collector {
     let config = Config::default();
     let scopes = Arc::new(Mutex::new(Scopes::default()));
-    let shared = Arc::new(Shared::new(scopes.clone(), clock));
+    let events = Arc::new(EventLog::new("bench", Duration::ZERO, Sinks::default()));
+    let shared = Arc::new(Shared::new(scopes.clone(), events, clock));
     let source = ProcSource::new("/proc", rustix::param::page_size() as u64);
     let catalogue = source.catalogue();
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };
-    let kernel = Kernel::start(places, source, catalogue.clone(), scopes, clock).unwrap();
+    let namespaces = Arc::new(Namespaces::new(places, scopes, clock));
+    let kernel = Kernel::start(namespaces, source, catalogue.clone()).unwrap();
     let specs = agent::specs(&config);
     let engine = Engine::new(specs.len()).unwrap();
-    let slots: Vec<Slot> = agent::load(specs, &engine, &Cache::none());
+    let slots: Vec<Slot> = agent::load(specs, &engine, &Cache::none(), &agent::nobody());
     let second = Duration::from_secs(1);
     let rhythm = Rhythm { min_interval: second, idle_interval: second, timeout: second };
-    let mut collector = Collector::new(kernel, slots, catalogue, shared, rhythm);
+    let mut collector = Collector::new(kernel, None, slots, catalogue, shared, rhythm);
     collector.advance_within(Duration::from_secs(5));
     collector
 }
@@ -108,9 +113,9 @@ fn clock() -> (Duration, Duration) {
 }
 
 /// Namespaces without a name, each held by a process that sleeps.
-struct Namespaces(Vec<Child>);
+struct Held(Vec<Child>);
 
-impl Namespaces {
+impl Held {
     fn new(count: usize) -> Self {
         let hold = || {
             let child =
@@ -128,7 +133,7 @@ impl Namespaces {
     }
 }
 
-impl Drop for Namespaces {
+impl Drop for Held {
     fn drop(&mut self) {
         for child in &mut self.0 {
             let _ = child.kill();

@@ -3,14 +3,21 @@
 pub mod backoff;
 pub mod board;
 pub mod collector;
+pub mod counts;
+pub mod events;
+mod follow;
 pub mod kernel;
+pub mod namespaces;
 pub mod pages;
 mod process;
 pub mod reads;
 pub mod self_metrics;
 pub mod slot;
+pub mod streams;
+pub mod tracepoints;
 
 use crate::{
+    bpf::kallsyms::Symbols,
     http,
     probe::{
         builtin,
@@ -19,26 +26,38 @@ use crate::{
         limits::Limits,
         module::Source,
     },
-    source::proc::ProcSource,
+    sink::{self, Sinks},
+    source::{
+        btf,
+        hook::{self, Hooks, Reader},
+        proc::ProcSource,
+    },
 };
 use board::{Shared, Status};
-use collector::{Collector, Request, Rhythm};
+use collector::{Collector, Message, Rhythm};
+use counts::Counts;
+use events::EventLog;
 use kernel::{Kernel, Places};
+use namespaces::Namespaces;
 use netsonde_core::{
+    bpf::compile::Budget,
     config::{self, Config},
     metric::registry,
     scope::Scopes,
+    table::{self, Catalogue},
 };
 use pages::AgentPages;
-use slot::{Slot, Spec};
+use rustix::time::{ClockId, clock_gettime};
+use slot::{Host, Slot, Spec};
 use std::{
     io,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, LazyLock, Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant, SystemTime},
 };
+use tracepoints::CompileOnly;
 
 /// How long the start waits for probes to describe themselves, before the first page is served without them.
 const START_WAIT: Duration = Duration::from_secs(3);
@@ -76,14 +95,19 @@ impl Agent {
         let listener = http::bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let scopes = Arc::new(Mutex::new(Scopes::default()));
-        let shared = Arc::new(Shared::new(scopes.clone(), clock));
+        let sinks = Sinks::start(config.sinks.iter().map(sink::of).collect())
+            .map_err(|source| StartError::Thread { name: "sink", source })?;
+        let events = Arc::new(EventLog::new(&node_name(config), clock().1, sinks));
+        let shared = Arc::new(Shared::new(scopes.clone(), events, clock));
         let specs = specs(config);
 
         let engine = Engine::new(specs.len())?;
         let cache = open_cache(&config.cache_folder);
         let source = ProcSource::new(&config.proc_root, rustix::param::page_size() as u64);
-        let catalogue = source.catalogue();
-        let kernel = Kernel::start(places(config), source, catalogue.clone(), scopes, clock)
+        let (types, tracing) = tracepoints(config);
+        let catalogue = Catalogue { hooks: types, ..source.catalogue() };
+        let namespaces = Arc::new(Namespaces::new(places(config), scopes, clock));
+        let kernel = Kernel::start(namespaces.clone(), source, catalogue.clone())
             .map_err(|source| StartError::Thread { name: "kernel", source })?;
 
         let rhythm = Rhythm {
@@ -91,13 +115,23 @@ impl Agent {
             idle_interval: config.collection.idle_interval,
             timeout: config.collection.timeout,
         };
-        let (requests, inbox) = mpsc::sync_channel::<Request>(MAX_WAITING);
+        let (requests, inbox) = mpsc::sync_channel::<Message>(MAX_WAITING);
+        let symbols = || Symbols::new(&config.proc_root);
+        let mut counts = None;
+        let mut host = Host { tracepoints: Arc::new(CompileOnly), answered: wake(requests.clone()) };
+        if let Some((hooks, reader)) = tracing {
+            let (rows, shared) = (requests.clone(), shared.clone());
+            streams::start(reader, hooks.clone(), namespaces.clone(), symbols(), shared, rows)
+                .map_err(|source| StartError::Thread { name: "streams", source })?;
+            host.tracepoints = hooks.clone();
+            counts = Some(Counts::new(hooks, namespaces, symbols()));
+        }
         let collector_shared = shared.clone();
         thread::Builder::new()
             .name("collector".into())
             .spawn(move || {
-                let slots = load(specs, &engine, &cache);
-                let mut collector = Collector::new(kernel, slots, catalogue, collector_shared, rhythm);
+                let slots = load(specs, &engine, &cache, &host);
+                let mut collector = Collector::new(kernel, counts, slots, catalogue, collector_shared, rhythm);
                 collector.advance_within(START_WAIT);
                 collector.run(inbox);
             })
@@ -113,9 +147,19 @@ impl Agent {
         self.shared.board().status.clone()
     }
 
-    /// Serves until `stop`, then lets running requests end within the drain time.
+    /// Serves until `stop`, then lets running requests end, and sinks deliver what they have, within the drain time.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
+        let mut stopped = Instant::now();
+        let stop = async {
+            stop.await;
+            stopped = Instant::now();
+        };
         http::serve(self.listener, self.pages, stop, self.drain).await;
+        // Nobody is served any more whom waiting here could hold up.
+        let lost = self.shared.events().drain(self.drain.saturating_sub(stopped.elapsed()));
+        if lost > 0 {
+            tracing::warn!("{lost} events had not reached their sinks within {:?}.", self.drain);
+        }
     }
 }
 
@@ -149,16 +193,46 @@ fn spec(config: &Config, probe: &config::Probe) -> Spec {
         settings: probe.settings.to_string(),
         limits: Limits::from(&probe.limits),
         series: registry::Limits { series: probe.limits.series as usize, label_bytes: probe.limits.label as usize },
+        events: probe.limits.events,
     }
 }
 
 /// Compiles in parallel: a module takes tens of milliseconds the first time.
-pub fn load(specs: Vec<Spec>, engine: &Engine, cache: &Cache) -> Vec<Slot> {
+pub fn load(specs: Vec<Spec>, engine: &Engine, cache: &Cache, host: &Host) -> Vec<Slot> {
     thread::scope(|scope| {
         let loading: Vec<_> =
-            specs.into_iter().map(|spec| scope.spawn(move || Slot::load(spec, engine, cache))).collect();
+            specs.into_iter().map(|spec| scope.spawn(move || Slot::load(spec, engine, cache, host.clone()))).collect();
         loading.into_iter().filter_map(|slot| slot.join().ok()).collect()
     })
+}
+
+/// The tracepoints of this node as tables, and what answers queries over them; without the one there is not the other.
+fn tracepoints(config: &Config) -> (table::Hooks, Option<(Arc<Hooks>, Reader)>) {
+    let types = match btf::read(&config.btf) {
+        Ok(types) => types,
+        Err(error) => return (table::Hooks::Absent(error.to_string()), None),
+    };
+    match Hooks::new(hook_limits(&config.hooks)) {
+        Ok((hooks, reader)) => (table::Hooks::known(types), Some((Arc::new(hooks), reader))),
+        Err(error) => (table::Hooks::Absent(error.to_string()), None),
+    }
+}
+
+/// What the configuration lets programs use.
+pub fn hook_limits(hooks: &config::Hooks) -> hook::Limits {
+    let (rate, burst) = (hooks.rate as u32, hooks.burst as u32);
+    let ring_bytes = (hooks.ring as u32).next_power_of_two();
+    hook::Limits { ring_bytes, rows: Budget { rate, burst }, cpu: hooks.cpu as f64 / 10_000.0 }
+}
+
+/// Wakes the collector; if its inbox is full it is awake.
+fn wake(requests: mpsc::SyncSender<Message>) -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(move || drop(requests.try_send(Message::Answered)))
+}
+
+/// For those who only look at probes: no query of theirs is answered.
+pub fn nobody() -> Host {
+    Host { tracepoints: Arc::new(CompileOnly), answered: Arc::new(|| {}) }
 }
 
 /// What the configuration says, else the host's name.
@@ -175,8 +249,9 @@ pub fn open_cache(folder: &Path) -> Cache {
     })
 }
 
-/// The host's monotonic clock, from the agent's start, and the time since the Unix epoch.
+/// CLOCK_MONOTONIC, by which the kernel gives the times of rows, and the time since the Unix epoch.
 fn clock() -> (Duration, Duration) {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    (START.elapsed(), SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
+    let monotonic = clock_gettime(ClockId::Monotonic);
+    let monotonic = Duration::new(monotonic.tv_sec as u64, monotonic.tv_nsec as u32);
+    (monotonic, SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Exit codes: 0 it went well, 1 it did not, 2 what was asked for is wrong.
 
 mod check;
+mod events;
 mod load;
 pub mod print;
 mod probe;
@@ -39,6 +40,10 @@ enum Command {
     Query(query::Query),
     /// List the tables that can be asked here, or the columns of one
     Tables(tables::Tables),
+    /// Show what happened lately, of a running agent
+    ///
+    /// For example: netsonde events --follow --type TCPRESET_NOSOCK
+    Events(events::Events),
     /// List probes, or look into a module
     #[command(subcommand)]
     Probe(probe::Probe),
@@ -99,6 +104,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Query(query) => query.run(),
         Command::Tables(tables) => tables.run(),
+        Command::Events(events) => events.run(),
         Command::Probe(probe) => probe.run(),
     };
     match result {

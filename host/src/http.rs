@@ -3,13 +3,16 @@
 //! It knows no agent: what the pages hold comes from a [`Pages`].
 
 pub mod accept;
+mod body;
 pub mod index;
+pub mod query;
 mod route;
 mod serve;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use index::Index;
+use query::EventsQuery;
 use serde_json::Value;
 use std::{
     future::Future,
@@ -41,6 +44,9 @@ pub trait Pages: Send + Sync + 'static {
     /// How each probe is.
     fn probes(&self) -> Value;
 
+    /// Events, one JSON object a line.
+    fn events(&self, query: EventsQuery) -> Page;
+
     /// What the first page tells.
     fn index(&self) -> Index;
 
@@ -49,21 +55,38 @@ pub trait Pages: Send + Sync + 'static {
 }
 
 /// One answer.
-#[derive(Clone, Debug)]
 pub struct Page {
     pub status: u16,
     pub content_type: String,
     /// As in the header `Content-Encoding`.
     pub encoding: Option<&'static str>,
-    pub body: Bytes,
+    pub content: Content,
+}
+
+/// What an answer holds.
+pub enum Content {
+    Whole(Bytes),
+    /// What is not there yet when the answer begins.
+    Feed(Box<dyn Feed>),
+}
+
+/// Bytes that come one after the other.
+pub trait Feed: Send {
+    /// Waits for the next ones; None at the end. It is asked only when the client has taken those before, and may be dropped while it waits.
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Bytes>> + Send + '_>>;
 }
 
 impl Page {
+    /// All of it at once, uncompressed.
+    pub fn whole(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: content_type.into(), encoding: None, content: Content::Whole(body.into()) }
+    }
+
     /// A line or more of plain text.
     pub fn text(status: u16, text: impl Into<String>) -> Self {
         let mut text = text.into();
         text.push('\n');
-        Self { status, content_type: "text/plain; charset=utf-8".into(), encoding: None, body: text.into() }
+        Self::whole(status, "text/plain; charset=utf-8", text)
     }
 }
 

@@ -8,4 +8,5 @@ pub mod cli;
 pub mod http;
 pub mod probe;
 pub mod scope;
+pub mod sink;
 pub mod source;

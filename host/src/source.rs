@@ -1,6 +1,8 @@
 //! The ways to the kernel, one a file.
 
+pub mod btf;
 mod enter;
+pub mod hook;
 mod link;
 pub mod proc;
 mod read;

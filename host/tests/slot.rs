@@ -1,7 +1,10 @@
 //! A probe in the agent when the tables of the node change under it. Real guests, tables as a captured node has them.
 
 use netsonde::{
-    agent::slot::{Health, Slot, Spec},
+    agent::{
+        self,
+        slot::{Health, Slot, Spec},
+    },
     probe::{cache::Cache, engine::Engine, limits::Limits, module::Source},
 };
 use netsonde_core::{
@@ -35,16 +38,19 @@ fn sockstat(engine: &Engine) -> Slot {
         settings: "{}".into(),
         limits: Limits::from(&config::Limits::default()),
         series: registry::Limits::default(),
+        events: 1000,
     };
-    Slot::load(spec, engine, &Cache::none())
+    Slot::load(spec, engine, &Cache::none(), agent::nobody())
 }
 
 #[test]
 fn rule_4_a_change_of_a_querys_state_makes_a_new_start() {
     let engine = Engine::new(1).unwrap();
     let mut registry = Registry::new();
-    let mut register = |name: &str, plan: &Plan| {
-        registry.add_probe(name, plan, &[], registry::Limits::default(), NOW).map_err(|errors| format!("{errors:?}"))
+    let mut register = |name: &str, plan: &Plan, sampled: &[bool]| {
+        registry
+            .add_probe(name, plan, sampled, registry::Limits::default(), NOW)
+            .map_err(|errors| format!("{errors:?}"))
     };
     let mut slot = sockstat(&engine);
     slot.advance(&tables(&[File::Sockstat6]), &mut register, WAIT);

@@ -225,9 +225,9 @@ fn namespaces_are_found_by_name_and_by_process() {
     assert!(found[0].host && Some(found[0].inode) == host_inode() && !found[0].pids.is_empty());
 
     let mut scopes = Scopes::default();
-    let observed = scopes.observe(found, Duration::ZERO, Duration::ZERO);
+    let namespaces = scopes.observe(found, Duration::ZERO, Duration::ZERO);
     let label = |inode| {
-        let namespace = observed.namespaces.iter().find(|namespace| namespace.inode == inode).unwrap();
+        let namespace = namespaces.iter().find(|namespace| namespace.inode == inode).unwrap();
         scopes.name(namespace.scope).unwrap()
     };
     assert_eq!(host_inode().map(label).as_deref(), Some("host"));
@@ -460,7 +460,7 @@ fn without_privileges_the_host_is_known_and_the_rest_says_why_not() {
         let walk = walk();
         let mut source = source(&[("proc.net.sockstat", &["netns"]), ("proc.net.dev", &["name", "kind"])]);
         let mut scopes = Scopes::default();
-        let namespaces = scopes.observe(walk.found.clone(), Duration::ZERO, Duration::ZERO).namespaces;
+        let namespaces = scopes.observe(walk.found.clone(), Duration::ZERO, Duration::ZERO);
         let tables = collect(&mut source, &namespaces).tables;
         (walk, namespaces, tables)
     };

@@ -2,6 +2,7 @@
 
 use super::{
     collector::Delivered,
+    events::{EventLog, Made},
     kernel::Look,
     self_metrics::{Figures, QueryFigures},
     slot::{Health, Slot},
@@ -26,17 +27,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Shared by the collector, the kernel's thread and the pages. Lock `scopes` before `board`.
+/// Shared by the collector, the kernel's thread and the pages. Lock `scopes` before `board`; the log of events locks itself, after both.
 pub struct Shared {
     scopes: Arc<Mutex<Scopes>>,
     board: Mutex<Board>,
+    events: Arc<EventLog>,
     clock: fn() -> (Duration, Duration),
 }
 
 impl Shared {
     /// `clock` gives the host's monotonic clock and the time since the Unix epoch.
-    pub fn new(scopes: Arc<Mutex<Scopes>>, clock: fn() -> (Duration, Duration)) -> Self {
-        Self { scopes, board: Mutex::default(), clock }
+    pub fn new(scopes: Arc<Mutex<Scopes>>, events: Arc<EventLog>, clock: fn() -> (Duration, Duration)) -> Self {
+        Self { scopes, board: Mutex::new(Board::new(events.clone())), events, clock }
+    }
+
+    pub fn events(&self) -> &Arc<EventLog> {
+        &self.events
     }
 
     pub fn scopes(&self) -> MutexGuard<'_, Scopes> {
@@ -55,10 +61,9 @@ impl Shared {
     ///
     /// # Errors
     /// If a family is no good, or another probe has it.
-    pub fn register(&self, probe: &str, plan: &Plan, limits: Limits) -> Result<ProbeId, String> {
+    pub fn register(&self, probe: &str, plan: &Plan, sampled: &[bool], limits: Limits) -> Result<ProbeId, String> {
         let (monotonic, unix) = self.clock();
-        // No query of this release is a stream: no metric is sampled.
-        self.board().registry.add_probe(probe, plan, &[], limits, Now { monotonic, unix }).map_err(join)
+        self.board().registry.add_probe(probe, plan, sampled, limits, Now { monotonic, unix }).map_err(join)
     }
 }
 
@@ -69,8 +74,8 @@ pub fn join(errors: Vec<FamilyError>) -> String {
 }
 
 /// The page's content.
-#[derive(Default)]
 pub struct Board {
+    events: Arc<EventLog>,
     pub registry: Registry,
     pub figures: Figures,
     /// One line a probe, for people and for `/probes`.
@@ -115,11 +120,13 @@ pub struct QueryStatus {
 }
 
 impl Board {
+    pub fn new(events: Arc<EventLog>) -> Self {
+        let (registry, figures) = (Registry::default(), Figures::default());
+        Self { events, registry, figures, status: Vec::new(), failed: Vec::new(), no_host: None }
+    }
+
     /// What was seen of the kernel. What may not be seen is logged when it changes.
     pub fn note_look(&mut self, look: &Look, scopes: &Scopes) {
-        for &scope in &look.gone {
-            self.registry.scope_gone(scope);
-        }
         for (source, seconds) in &look.collected.durations {
             self.figures.source_read(source, *seconds);
         }
@@ -146,7 +153,8 @@ impl Board {
         self.failed = failed;
     }
 
-    /// Brings one probe's answer onto the page, or counts what is lost without it. `delivered` is None where it was not called.
+    /// Brings one probe's answer onto the page, or counts what is lost without it. `delivered` is None where it was not called. Tells
+    /// whether it is there.
     pub fn apply(
         &mut self,
         slot: &mut Slot,
@@ -154,7 +162,7 @@ impl Board {
         processed: Option<Processed>,
         scopes: &Scopes,
         now: Now,
-    ) {
+    ) -> bool {
         let applied = delivered.is_some_and(|delivered| {
             self.figures.dropped(&slot.spec.name, "query", "overflow", delivered.overflows);
             let lost = match processed {
@@ -167,6 +175,31 @@ impl Board {
             lost.is_none()
         });
         self.note_queries(slot, delivered, applied);
+        applied
+    }
+
+    /// The same of a call of a stream, whose rows are lost if it went wrong (rule 16).
+    pub fn apply_stream(
+        &mut self,
+        slot: &mut Slot,
+        delivered: &Delivered,
+        processed: Option<Processed>,
+        scopes: &Scopes,
+        now: Now,
+    ) {
+        let lost = match processed {
+            None => Some("late"),
+            Some(processed) => self.apply_processed(slot, delivered, processed, scopes, now).err(),
+        };
+        if let Some(reason) = lost {
+            return self.figures.dropped(&slot.spec.name, "guest", reason, delivered.rows());
+        }
+        let figures = self.figures.probe(&slot.spec.name);
+        for (query, rows) in &delivered.queries {
+            if let Some(figures) = figures.queries.get_mut(*query) {
+                figures.rows += rows.unwrap_or(0) as u64;
+            }
+        }
     }
 
     /// The error is the reason under which the call's rows are counted as lost.
@@ -206,9 +239,13 @@ impl Board {
         for reason in Reason::ALL {
             self.figures.dropped(name, "budget", reason.as_str(), applied.count(reason));
         }
-        // There is no sink in this release: an event goes nowhere, and that is counted.
-        let events = output.events.iter().map(|events| u64::from(events.count)).sum();
-        self.figures.dropped(name, "sink", "no_sink", events);
+        for events in &output.events {
+            self.figures.probe(name).happened(&slot.plan.events[events.ty as usize].name, events.count.into());
+        }
+        let (per_second, plan, origins) = (slot.spec.events, &slot.plan, &delivered.origins);
+        let made = Made { probe: name, per_second, plan, output: checked, origins };
+        let over = self.events.add(&made, scopes, now.monotonic);
+        self.figures.dropped(name, "budget", "events", over);
         Ok(())
     }
 
@@ -221,11 +258,15 @@ impl Board {
         let delivered = delivered.map_or(&[][..], |delivered| &delivered.queries);
         let figures = self.figures.probe(&slot.spec.name);
         figures.up = applied;
+        // There from the start: what comes into being with its first event has no increase to be seen.
+        for ty in &slot.plan.events {
+            figures.happened(&ty.name, 0);
+        }
         figures.queries.resize_with(slot.plan.queries.len(), QueryFigures::default);
         for (index, (query, figures)) in slot.plan.queries.iter().zip(&mut figures.queries).enumerate() {
             figures.name.clone_from(&query.name);
             let rows = delivered.iter().find(|(query, _)| *query == index).and_then(|(_, rows)| *rows);
-            figures.up = applied && rows.is_some();
+            figures.up = applied && (rows.is_some() || slot.is_streamed(index));
             if applied {
                 figures.rows += rows.unwrap_or(0) as u64;
             }
@@ -274,7 +315,7 @@ impl Board {
         let mut body = Vec::new();
         let mut page = Page::new(format, &mut body);
         self.registry.write(&mut page);
-        self.figures.write(&mut page);
+        self.figures.write(&mut page, &self.events.sink_counts());
         page.finish();
         body
     }

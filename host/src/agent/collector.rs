@@ -3,18 +3,23 @@
 //! One thread does it, for whoever asks: a scrape that comes while it works takes the same result, one that comes within `min_interval`
 //! the last (rule 1).
 
+mod streams;
+
 use super::{
     board::Shared,
+    counts::Counts,
     kernel::{Kernel, KernelError, Look},
     reads::Reads,
     slot::{Planned, Slot},
+    streams::Stream,
 };
 use crate::{probe::guest::Processed, source::proc::Read};
 use netsonde_core::{
     batch::{Batch, Column, Values},
+    event::Origins,
     metric::registry::Now,
     output::Shape,
-    probe::{Answer, Call, CallKind},
+    probe::{Answer, Call, CallKind, Plan},
     retention::Retention,
     scope::{ScopeId, Scopes},
     table::Catalogue,
@@ -24,6 +29,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
+    thread,
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
@@ -39,6 +45,15 @@ pub struct Request {
     /// Whether it is a scrape: their rhythm decides how long dead scopes are kept.
     pub scrape: bool,
     pub reply: oneshot::Sender<()>,
+}
+
+/// What the collector is told.
+pub enum Message {
+    Collect(Request),
+    /// Rows of a stream have come.
+    Rows(Stream),
+    /// A probe has answered.
+    Answered,
 }
 
 /// How often, and how long.
@@ -59,15 +74,27 @@ pub struct Collector {
     pub catalogue: Catalogue,
     pub shared: Arc<Shared>,
     pub rhythm: Rhythm,
+    /// What the kernel counts itself; None: no tracepoint can be asked here.
+    counts: Option<Counts>,
     reads: Arc<Vec<Read>>,
     retention: Retention,
     calls: u64,
+    /// Scopes that are no more since the last collection.
+    gone: Vec<ScopeId>,
 }
 
 impl Collector {
-    pub fn new(kernel: Kernel, slots: Vec<Slot>, catalogue: Catalogue, shared: Arc<Shared>, rhythm: Rhythm) -> Self {
+    pub fn new(
+        kernel: Kernel,
+        counts: Option<Counts>,
+        slots: Vec<Slot>,
+        catalogue: Catalogue,
+        shared: Arc<Shared>,
+        rhythm: Rhythm,
+    ) -> Self {
         Self {
             kernel,
+            counts,
             slots,
             catalogue,
             shared,
@@ -75,33 +102,51 @@ impl Collector {
             reads: Arc::default(),
             retention: Retention::default(),
             calls: 0,
+            gone: Vec::new(),
         }
     }
 
     /// Works until all senders of `inbox` are gone.
-    pub fn run(mut self, inbox: Receiver<Request>) {
-        let mut last = None;
+    pub fn run(mut self, inbox: Receiver<Message>) {
+        let (mut last, mut idle_since) = (None, Instant::now());
         loop {
-            let first = match inbox.recv_timeout(self.rhythm.idle_interval) {
-                Ok(request) => Some(request),
+            let idle = (idle_since + self.rhythm.idle_interval).saturating_duration_since(Instant::now());
+            let first = match inbox.recv_timeout(idle) {
+                Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let requests: Vec<Request> = first.into_iter().chain(inbox.try_iter()).collect();
-            let (now, _) = self.shared.clock();
-            if requests.iter().any(|request| request.scrape) {
-                self.retention.scraped(now);
+            let mut requests = Vec::new();
+            for message in first.into_iter().chain(inbox.try_iter()) {
+                match message {
+                    Message::Collect(request) => requests.push(request),
+                    Message::Rows(rows) => self.take_rows(rows),
+                    Message::Answered => {}
+                }
             }
-            let fresh = last.is_some_and(|last: Instant| last.elapsed() < self.rhythm.min_interval);
-            if !fresh {
-                let latest = Instant::now() + self.rhythm.timeout;
-                self.collect(requests.iter().map(|request| request.deadline).fold(latest, Instant::min));
-                last = Some(Instant::now());
+            self.finish_streams(Instant::now());
+            let is_idle = idle_since.elapsed() >= self.rhythm.idle_interval;
+            if !requests.is_empty() || is_idle {
+                idle_since = Instant::now();
+                self.answer(requests, &mut last);
             }
-            for request in requests {
-                // Whoever asked may have gone.
-                let _ = request.reply.send(());
-            }
+            self.start_streams();
+        }
+    }
+
+    fn answer(&mut self, requests: Vec<Request>, last: &mut Option<Instant>) {
+        let (now, _) = self.shared.clock();
+        if requests.iter().any(|request| request.scrape) {
+            self.retention.scraped(now);
+        }
+        if last.is_none_or(|last| last.elapsed() >= self.rhythm.min_interval) {
+            let latest = Instant::now() + self.rhythm.timeout;
+            self.collect(requests.iter().map(|request| request.deadline).fold(latest, Instant::min));
+            *last = Some(Instant::now());
+        }
+        for request in requests {
+            // Whoever asked may have gone.
+            let _ = request.reply.send(());
         }
     }
 
@@ -109,8 +154,10 @@ impl Collector {
     pub fn collect(&mut self, deadline: Instant) {
         let began = Instant::now();
         self.slots.iter_mut().for_each(Slot::discard_late);
+        // A collection's call goes before those of streams (rule 32), but not into the middle of one.
+        self.finish_streams(deadline);
         self.advance();
-        let look = self.kernel.look(self.reads.clone(), deadline);
+        let look = self.look(deadline);
         self.calls += 1;
         let delivered = self.call_probes(&look, deadline);
         // Only who was called now: one that is still at an earlier call holds nobody up.
@@ -120,6 +167,25 @@ impl Collector {
         if let Ok(Look { catalogue: Some(catalogue), .. }) = look {
             self.replan(catalogue);
         }
+    }
+
+    /// Reads the tables, and at the same time takes what the kernel has counted: each waits for the kernel.
+    fn look(&mut self, deadline: Instant) -> Result<Look, KernelError> {
+        let (kernel, reads) = (&self.kernel, self.reads.clone());
+        let look = match &self.counts {
+            None => kernel.look(reads, deadline),
+            Some(counts) => thread::scope(|scope| {
+                let counting = scope.spawn(|| counts.collect());
+                let look = kernel.look(reads, deadline);
+                // It has no result, and a panic there is logged by then.
+                let _ = counting.join();
+                look
+            }),
+        };
+        if let Some(counts) = &mut self.counts {
+            self.slots.iter_mut().for_each(|slot| counts.gather(slot));
+        }
+        look
     }
 
     /// Goes on with the start of probes, so that those that are ready take part.
@@ -133,7 +199,8 @@ impl Collector {
         let mut planned = false;
         for slot in &mut self.slots {
             let limits = slot.spec.series;
-            planned |= slot.advance(catalogue, &mut |name, plan| shared.register(name, plan, limits), wait);
+            let mut register = |name: &str, plan: &Plan, sampled: &[bool]| shared.register(name, plan, sampled, limits);
+            planned |= slot.advance(catalogue, &mut register, wait);
         }
         if planned {
             self.bind();
@@ -146,7 +213,7 @@ impl Collector {
         let (shared, catalogue) = (&self.shared, &self.catalogue);
         for slot in &mut self.slots {
             let limits = slot.spec.series;
-            slot.replan(catalogue, &mut |name, plan| shared.register(name, plan, limits));
+            slot.replan(catalogue, &mut |name, plan, sampled| shared.register(name, plan, sampled, limits));
         }
         self.bind();
     }
@@ -162,7 +229,8 @@ impl Collector {
     /// Gives every probe that runs its answers. Returns, by slot, what it was given.
     fn call_probes(&mut self, look: &Result<Look, KernelError>, deadline: Instant) -> Vec<Option<Delivered>> {
         let (monotonic, unix) = self.shared.clock();
-        let gone = look.as_ref().map_or(Vec::new(), |look| look.gone.clone());
+        let mut scopes = self.shared.scopes();
+        self.gone = scopes.take_gone();
         let late = Instant::now() >= deadline;
         let mut delivered = Vec::with_capacity(self.slots.len());
         for slot in &mut self.slots {
@@ -170,16 +238,16 @@ impl Collector {
                 delivered.push(None);
                 continue;
             }
-            let (answers, overflows) = answers(&slot.queries, look, &self.shared.scopes());
+            let (answers, overflows) = answers(&slot.queries, look, self.counts.as_ref(), &scopes);
             let call = Call {
                 kind: CallKind::Collection,
                 id: self.calls,
                 monotonic_nanos: monotonic.as_nanos() as u64,
                 unix_nanos: unix.as_nanos() as u64,
                 answers,
-                gone: gone.clone(),
+                gone: self.gone.clone(),
             };
-            delivered.push(Some(Delivered::of(&call, overflows)));
+            delivered.push(Some(Delivered::of(&call, overflows, slot)));
             slot.call(call);
         }
         delivered
@@ -199,18 +267,26 @@ impl Collector {
         let mut scopes = self.shared.scopes();
         let mut board = self.shared.board();
         board.registry.begin_collection();
+        self.gone.iter().for_each(|&scope| board.registry.scope_gone(scope));
         match look {
             Ok(look) => board.note_look(look, &scopes),
             Err(error) => tracing::warn!("No table could be read in this collection: {error}"),
         }
         for ((slot, delivered), processed) in self.slots.iter_mut().zip(delivered).zip(answers) {
-            board.apply(slot, delivered.as_ref(), processed, &scopes, now);
+            let applied = board.apply(slot, delivered.as_ref(), processed, &scopes, now);
+            // Rule 3: what the kernel has counted begins anew once it is on the page.
+            if let (true, Some(counts), Some(delivered)) = (applied, &mut self.counts, &delivered) {
+                counts.taken(slot, delivered);
+            }
         }
         for scope in scopes.dead_since(monotonic.saturating_sub(keep)) {
             board.registry.forget_scope(scope);
             scopes.forget(scope);
         }
         board.registry.expire_parts(now);
+        if let Some(counts) = &self.counts {
+            board.figures.note_hooks(counts.figures());
+        }
         board.collected(began, &self.slots);
     }
 }
@@ -224,12 +300,19 @@ pub struct Delivered {
     pub queries: Vec<(usize, Option<usize>)>,
     /// Sums that did not fit into 64 bits, and are NULL therefore (rule 21).
     pub overflows: u64,
+    /// When and who its rows are of, if the probe makes events.
+    pub origins: Origins,
 }
 
 impl Delivered {
-    fn of(call: &Call, overflows: u64) -> Self {
+    pub fn of(call: &Call, overflows: u64, slot: &Slot) -> Self {
         let query = |answer: &Answer| (answer.query as usize, answer.result.as_ref().ok().map(|batch| batch.rows));
-        Self { shape: Shape::from(call), queries: call.answers.iter().map(query).collect(), overflows }
+        let fields = |query: u32| match slot.queries.get(query as usize) {
+            Some(Planned::Runs(query, _) | Planned::Hooked(query, _)) => query.fields.as_slice(),
+            Some(Planned::Absent(_)) | None => &[],
+        };
+        let origins = if slot.plan.events.is_empty() { Origins::default() } else { Origins::of_tables(call, fields) };
+        Self { shape: Shape::from(call), queries: call.answers.iter().map(query).collect(), overflows, origins }
     }
 
     /// Rows of all queries.
@@ -239,11 +322,29 @@ impl Delivered {
 }
 
 /// The answers of a probe's queries, and how many sums overflowed in them.
-fn answers(queries: &[Planned], look: &Result<Look, KernelError>, scopes: &Scopes) -> (Vec<Answer>, u64) {
+fn answers(
+    queries: &[Planned],
+    look: &Result<Look, KernelError>,
+    counts: Option<&Counts>,
+    scopes: &Scopes,
+) -> (Vec<Answer>, u64) {
     let mut overflows = 0;
     let mut answers = Vec::with_capacity(queries.len());
     for (index, planned) in queries.iter().enumerate() {
-        let Planned::Runs(query, binding) = planned else { continue };
+        let (query, binding) = match planned {
+            Planned::Runs(query, binding) => (query, binding),
+            Planned::Hooked(query, hook) if !query.is_stream() => {
+                let answered = counts
+                    .map_or_else(|| Err("nothing was counted".into()), |counts| counts.answer(query, *hook, scopes));
+                let result = answered.and_then(|answered| {
+                    overflows += answered.overflows;
+                    bounded(answered.batch)
+                });
+                answers.push(Answer { query: index as u32, result, failed_scopes: Vec::new() });
+                continue;
+            }
+            Planned::Hooked(..) | Planned::Absent(_) => continue,
+        };
         let mut failed_scopes = Vec::new();
         let result = match look {
             Err(error) => Err(error.to_string()),
@@ -254,7 +355,7 @@ fn answers(queries: &[Planned], look: &Result<Look, KernelError>, scopes: &Scope
                     failed_scopes = table.failed.iter().map(|(scope, _)| *scope).collect();
                     let columns: Vec<&Column> =
                         binding.columns.iter().filter_map(|&column| table.batch.columns.get(column)).collect();
-                    let answered = query.run(table.batch.rows, &columns, &|scope: ScopeId| scopes.name(scope));
+                    let answered = query.run(table.batch.rows, &columns, scopes);
                     overflows += answered.overflows;
                     bounded(answered.batch)
                 }

@@ -3,19 +3,17 @@
 //! A read of procfs or of rtnetlink may wait for a lock of the kernel's. The collection then goes on without it: whoever asks here waits
 //! until a deadline, not for the kernel.
 
+use super::namespaces::{Namespaces, Walked};
 use crate::{
-    scope::netns::{WalkError, walk},
+    scope::netns::WalkError,
     source::proc::{Collected, ProcSource, Read},
 };
-use netsonde_core::{
-    scope::{ScopeId, Scopes},
-    table::Catalogue,
-};
+use netsonde_core::{scope::ScopeId, table::Catalogue};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{self, RecvTimeoutError, SyncSender, TrySendError},
     },
     thread,
@@ -46,7 +44,6 @@ pub struct Look {
     pub hidden: usize,
     /// Why none of the namespaces is known to be the host's.
     pub no_host: Option<String>,
-    pub gone: Vec<ScopeId>,
     pub collected: Collected,
     /// The tables of this node, if they are not the same as before.
     pub catalogue: Option<Catalogue>,
@@ -86,20 +83,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Starts the thread. `clock` gives the host's monotonic clock and the time since the Unix epoch.
+    /// Starts the thread.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(
-        places: Places,
-        source: ProcSource,
-        catalogue: Catalogue,
-        scopes: Arc<Mutex<Scopes>>,
-        clock: fn() -> (Duration, Duration),
-    ) -> std::io::Result<Self> {
+    pub fn start(namespaces: Arc<Namespaces>, source: ProcSource, catalogue: Catalogue) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::sync_channel::<Request>(1);
-        let mut reader =
-            Reader { places, source, scopes, clock, reads: Arc::default(), catalogue, looked: Instant::now() };
+        let mut reader = Reader { namespaces, source, reads: Arc::default(), catalogue, looked: Instant::now() };
         thread::Builder::new().name("kernel".into()).spawn(move || {
             for request in inbox {
                 let look = reader.look(&request);
@@ -130,10 +120,8 @@ impl Kernel {
 }
 
 struct Reader {
-    places: Places,
+    namespaces: Arc<Namespaces>,
     source: ProcSource,
-    scopes: Arc<Mutex<Scopes>>,
-    clock: fn() -> (Duration, Duration),
     reads: Arc<Vec<Read>>,
     catalogue: Catalogue,
     looked: Instant,
@@ -145,23 +133,10 @@ impl Reader {
             self.reads = request.reads.clone();
             self.source.prepare(self.reads.to_vec());
         }
-        let Places { proc_root, netns_folder, host_netns } = &self.places;
-        let walked = walk(proc_root, netns_folder, host_netns.as_deref())?;
-        let (now, unix) = (self.clock)();
-        let observed = {
-            let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-            scopes.observe(walked.found, now, unix)
-        };
-        let collected = self.source.collect(&observed.namespaces, request.deadline);
+        let Walked { namespaces, hidden, no_host } = self.namespaces.look()?;
+        let collected = self.source.collect(&namespaces, request.deadline);
         let catalogue = self.new_catalogue();
-        Ok(Look {
-            namespaces: observed.namespaces.len(),
-            hidden: walked.hidden,
-            no_host: walked.no_host,
-            gone: observed.gone,
-            collected,
-            catalogue,
-        })
+        Ok(Look { namespaces: namespaces.len(), hidden, no_host, collected, catalogue })
     }
 
     fn new_catalogue(&mut self) -> Option<Catalogue> {
@@ -169,7 +144,8 @@ impl Reader {
             return None;
         }
         self.looked = Instant::now();
-        let catalogue = self.source.catalogue();
+        // The kernel's own types stay what they are.
+        let catalogue = Catalogue { hooks: self.catalogue.hooks.clone(), ..self.source.catalogue() };
         if catalogue == self.catalogue {
             return None;
         }

@@ -2,10 +2,11 @@
 
 use super::{
     board::{Failed, QueryStatus, Shared, Status},
-    collector::Request,
+    collector::{Message, Request},
+    follow::Reader,
     slot::Health,
 };
-use crate::http::{Page, Pages, gzip, index::Index};
+use crate::http::{Content, Page, Pages, gzip, index::Index, query::EventsQuery};
 use netsonde_core::metric::format::Format;
 use serde_json::{Value, json};
 use std::{
@@ -17,7 +18,13 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{sync::oneshot, task};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task,
+};
+
+/// Who may follow the events at once: each is a connection that stays, of those that the server has.
+const MAX_FOLLOWERS: usize = 32;
 
 /// Why there is no fresh page.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +40,15 @@ pub enum NotCollected {
 /// The agent's pages.
 pub struct AgentPages {
     shared: Arc<Shared>,
-    requests: SyncSender<Request>,
+    requests: SyncSender<Message>,
     timeout: Duration,
     node: String,
+    followers: Arc<Semaphore>,
 }
 
 impl AgentPages {
-    pub fn new(shared: Arc<Shared>, requests: SyncSender<Request>, timeout: Duration, node: String) -> Self {
-        Self { shared, requests, timeout, node }
+    pub fn new(shared: Arc<Shared>, requests: SyncSender<Message>, timeout: Duration, node: String) -> Self {
+        Self { shared, requests, timeout, node, followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)) }
     }
 
     /// Has a collection made, joins the one that runs, or takes a fresh one.
@@ -50,7 +58,7 @@ impl AgentPages {
     pub async fn collect(&self, wait: Duration, scrape: bool) -> Result<(), NotCollected> {
         let (reply, answer) = oneshot::channel();
         let request = Request { deadline: Instant::now() + wait, scrape, reply };
-        self.requests.try_send(request).map_err(|error| match error {
+        self.requests.try_send(Message::Collect(request)).map_err(|error| match error {
             TrySendError::Full(_) => NotCollected::TooMany,
             TrySendError::Disconnected(_) => NotCollected::Ended,
         })?;
@@ -80,7 +88,7 @@ impl AgentPages {
                 status: 200,
                 content_type: format.content_type(),
                 encoding: compress.then_some("gzip"),
-                body: body.into(),
+                content: Content::Whole(body.into()),
             },
             Err(error) => Page::text(500, format!("cannot write the page: {error}")),
         }
@@ -126,6 +134,21 @@ impl Pages for AgentPages {
                 "no_host": board.no_host,
             },
         })
+    }
+
+    fn events(&self, query: EventsQuery) -> Page {
+        let place = match query.follow.then(|| self.followers.clone().try_acquire_owned()) {
+            None => None,
+            Some(Ok(place)) => Some(place),
+            Some(Err(_)) => return Page::text(503, format!("{MAX_FOLLOWERS} clients follow the events already")),
+        };
+        let reader = Reader::new(self.shared.events().clone(), query, place);
+        Page {
+            status: 200,
+            content_type: "application/x-ndjson".into(),
+            encoding: None,
+            content: Content::Feed(Box::new(reader)),
+        }
     }
 
     fn index(&self) -> Index {

@@ -1,6 +1,10 @@
 //! What the agent says of itself: how its probes fare, what was lost, what it costs.
 
+mod hooks;
+
 use super::process;
+use crate::{sink::Counts, source::hook};
+use hooks::HookFigures;
 use netsonde_core::{
     metric::{
         exposition::Page,
@@ -30,6 +34,8 @@ pub struct ProbeFigures {
     pub up: bool,
     /// In the plan's order.
     pub queries: Vec<QueryFigures>,
+    /// By type.
+    events: BTreeMap<String, u64>,
 }
 
 /// Figures of one query.
@@ -43,7 +49,17 @@ pub struct QueryFigures {
 
 impl Default for ProbeFigures {
     fn default() -> Self {
-        Self { run: seconds(), cpu: Duration::ZERO, memory: 0, up: false, queries: Vec::new() }
+        Self { run: seconds(), cpu: Duration::ZERO, memory: 0, up: false, queries: Vec::new(), events: BTreeMap::new() }
+    }
+}
+
+impl ProbeFigures {
+    /// Counts events of a type, also none.
+    pub fn happened(&mut self, ty: &str, count: u64) {
+        match self.events.get_mut(ty) {
+            Some(events) => *events += count,
+            None => drop(self.events.insert(ty.to_owned(), count)),
+        }
     }
 }
 
@@ -55,6 +71,7 @@ pub struct Figures {
     sources: BTreeMap<&'static str, Histogram>,
     collections: Histogram,
     collected: Option<Instant>,
+    hooks: HookFigures,
     /// Network namespaces that were found, and those of them that could not be read in the last collection.
     pub namespaces: usize,
     pub failed_namespaces: usize,
@@ -72,6 +89,7 @@ impl Default for Figures {
             sources: BTreeMap::new(),
             collections: seconds(),
             collected: None,
+            hooks: HookFigures::default(),
             namespaces: 0,
             failed_namespaces: 0,
             hidden: 0,
@@ -112,18 +130,28 @@ impl Figures {
         self.collected = Some(Instant::now());
     }
 
+    /// What the programs at tracepoints have done so far; what they lost is counted with all that is lost.
+    pub fn note_hooks(&mut self, programs: Vec<hook::Figures>) {
+        self.hooks.note(programs);
+        for (probe, reason, count) in self.hooks.take_lost() {
+            self.dropped(&probe, "kernel", reason, count);
+        }
+    }
+
     /// Whether there has been a collection.
     pub fn has_collected(&self) -> bool {
         self.collected.is_some()
     }
 
-    /// Writes the families onto the page.
-    pub fn write(&self, page: &mut Page<'_>) {
+    /// Writes the families onto the page. `sinks` are the counts that the sinks keep.
+    pub fn write(&self, page: &mut Page<'_>, sinks: &Counts) {
         page.family("netsonde_build", MetricKind::Info, "", "Version of this agent")
             .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1_u64);
         self.write_collection(page);
         self.write_probes(page);
         self.write_queries(page);
+        self.write_events(page, sinks);
+        self.hooks.write(page);
         let mut dropped = page.family(
             "netsonde_dropped",
             Counter,
@@ -132,6 +160,9 @@ impl Figures {
         );
         for ((probe, stage, reason), count) in &self.dropped {
             dropped.sample(&[("probe", probe), ("stage", stage), ("reason", reason)], *count);
+        }
+        for ((probe, reason), count) in &sinks.dropped {
+            dropped.sample(&[("probe", probe), ("stage", "sink"), ("reason", reason)], *count);
         }
         drop(dropped);
         page.family(
@@ -229,6 +260,21 @@ impl Figures {
         let mut rows = page.family("netsonde_rows", Counter, "", "Rows that the probe has taken in");
         for (probe, query) in each() {
             rows.sample(&[("probe", probe), ("query", &query.name)], query.rows);
+        }
+    }
+
+    fn write_events(&self, page: &mut Page<'_>, sinks: &Counts) {
+        let help = "Events that the probe made, those over its limit included";
+        let mut events = page.family("netsonde_events", Counter, "", help);
+        for (probe, figures) in &self.probes {
+            for (ty, count) in &figures.events {
+                events.sample(&[("probe", probe), ("type", ty)], *count);
+            }
+        }
+        drop(events);
+        let mut delivered = page.family("netsonde_sink_events", Counter, "", "Events that the sink has delivered");
+        for (sink, count) in &sinks.delivered {
+            delivered.sample(&[("sink", sink)], *count);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! One configured probe in the agent: how it came up, how it is, and when it is tried again.
 
-use super::{
-    backoff::Backoff,
-    reads::{Binding, Reads},
-};
+mod queries;
+mod waiting;
+
+use super::{backoff::Backoff, collector::Delivered, tracepoints::Tracepoints};
 use crate::probe::{
     cache::Cache,
     engine::Engine,
@@ -13,18 +13,32 @@ use crate::probe::{
     runner::Runner,
 };
 use netsonde_core::{
+    event,
     metric::{self, registry::ProbeId},
-    probe::{Call, Plan, QueryState},
-    query::{self, Asker, Kind, Query, QueryError},
+    probe::{Call, Plan},
     table::Catalogue,
 };
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
+pub use queries::Planned;
+use waiting::Waiting;
+
 /// How long a collection waits for a probe that is being started again; usually it takes a millisecond.
 pub const START_GRACE: Duration = Duration::from_millis(50);
+
+/// What a slot needs of the agent around it.
+#[derive(Clone)]
+pub struct Host {
+    pub tracepoints: Arc<dyn Tracepoints>,
+    /// Called when the probe has answered a call.
+    pub answered: Arc<dyn Fn() + Send + Sync>,
+}
 
 /// What the configuration says of a probe.
 #[derive(Clone, Debug)]
@@ -36,14 +50,8 @@ pub struct Spec {
     pub limits: Limits,
     /// Of its series.
     pub series: metric::registry::Limits,
-}
-
-/// A query of the plan on this node.
-#[derive(Clone, Debug)]
-pub enum Planned {
-    /// Where its columns are is known once the reads of all probes are.
-    Runs(Box<Query>, Binding),
-    Absent(String),
+    /// Events a second.
+    pub events: u64,
 }
 
 /// How a probe is.
@@ -86,7 +94,9 @@ impl Health {
 }
 
 /// Registers a plan's metrics: the registry is behind a lock that a slot does not know.
-pub type Register<'a> = &'a mut dyn FnMut(&str, &Plan) -> Result<ProbeId, String>;
+///
+/// With it comes, for each metric, whether it is fed by streams, and so only a sample (rule 8).
+pub type Register<'a> = &'a mut dyn FnMut(&str, &Plan, &[bool]) -> Result<ProbeId, String>;
 
 /// A probe that the configuration names.
 pub struct Slot {
@@ -96,6 +106,13 @@ pub struct Slot {
     pub queries: Vec<Planned>,
     pub registered: Option<ProbeId>,
     pub digest: String,
+    /// Why a query's program does not run at the moment, by query.
+    pub detached: Vec<Option<String>>,
+    /// The call of a stream that the probe is at.
+    pub streaming: Option<Box<Delivered>>,
+    /// Rows of streams for later calls.
+    pub waiting: Waiting,
+    host: Host,
     runner: Option<Runner>,
     described: bool,
     phase: Phase,
@@ -105,13 +122,17 @@ pub struct Slot {
 
 impl Slot {
     /// Loads the module and asks the probe for its plan; [`advance`](Self::advance) takes the answer.
-    pub fn load(spec: Spec, engine: &Engine, cache: &Cache) -> Self {
+    pub fn load(spec: Spec, engine: &Engine, cache: &Cache, host: Host) -> Self {
         let mut slot = Self {
             spec,
             plan: Plan::default(),
             queries: Vec::new(),
             registered: None,
             digest: String::new(),
+            detached: Vec::new(),
+            streaming: None,
+            waiting: Waiting::default(),
+            host,
             runner: None,
             described: false,
             phase: Phase::Broken(String::new()),
@@ -133,7 +154,8 @@ impl Slot {
         let module = Module::load(engine, &spec.source, cache).map_err(|error: ModuleError| error.to_string())?;
         self.digest.clone_from(&module.digest);
         let guest = Guest::new(engine.clone(), &spec.name, module, spec.settings.clone(), spec.limits);
-        Runner::new(&spec.name, guest).map_err(|error| format!("cannot start a thread for the probe: {error}"))
+        Runner::new(&spec.name, guest, self.host.answered.clone())
+            .map_err(|error| format!("cannot start a thread for the probe: {error}"))
     }
 
     /// Takes what the probe has answered so far, waiting at most `wait`, and goes on to the next step of its start. Tells whether its
@@ -186,7 +208,8 @@ impl Slot {
         if !matches!(self.phase, Phase::Unanswered(_)) && self.states() == before && self.missing().is_none() {
             return true;
         }
-        if let Some(runner) = &self.runner {
+        // One that is not answered has been stopped before: its thread need not be told again.
+        if let (Some(runner), false) = (&self.runner, matches!(self.phase, Phase::Unanswered(_))) {
             runner.stop();
         }
         self.register_and_start(register);
@@ -196,7 +219,7 @@ impl Slot {
     fn take_plan(&mut self, plan: Plan, catalogue: &Catalogue, register: Register<'_>) {
         self.described = true;
         self.plan = plan;
-        if let Err(why) = self.check_queries(catalogue) {
+        if let Err(why) = self.check_queries(catalogue).and_then(|()| self.check_events()) {
             return self.broken(why);
         }
         self.plan_queries(catalogue);
@@ -206,11 +229,12 @@ impl Slot {
     fn register_and_start(&mut self, register: Register<'_>) {
         if let Some(why) = self.missing() {
             tracing::warn!(probe = self.spec.name, "The probe is down: {why}");
+            self.let_go();
             self.phase = Phase::Unanswered(why);
             return;
         }
         if self.registered.is_none() {
-            match register(&self.spec.name, &self.plan) {
+            match register(&self.spec.name, &self.plan, &self.sampled()) {
                 Ok(id) => self.registered = Some(id),
                 Err(why) => return self.broken(why),
             }
@@ -218,46 +242,11 @@ impl Slot {
         self.start();
     }
 
-    /// Whether each query is one at all: a text that no node could answer is the probe's fault.
-    fn check_queries(&self, catalogue: &Catalogue) -> Result<(), String> {
-        let wrong =
-            self.plan.queries.iter().filter_map(|query| match query::plan(&query.sql, catalogue, Asker::Probe) {
-                Err(error) if error.kind == Kind::Text => Some(format!("query `{}`: {error}", query.name)),
-                _ => None,
-            });
-        let mut wrong: Vec<String> = wrong.collect();
-        for (index, query) in self.plan.queries.iter().enumerate() {
-            if self.plan.queries[..index].iter().any(|before| before.name == query.name) {
-                wrong.push(format!("two queries are named `{}`", query.name));
-            }
-        }
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
-    }
-
-    fn plan_queries(&mut self, catalogue: &Catalogue) {
-        let planned = |sql: &str| match query::plan(sql, catalogue, Asker::Probe) {
-            Ok(query) => Planned::Runs(Box::new(query), Binding::default()),
-            Err(error @ QueryError { .. }) => Planned::Absent(error.to_string()),
-        };
-        self.queries = self.plan.queries.iter().map(|query| planned(&query.sql)).collect();
-    }
-
-    /// Why a query without which the probe does not run cannot be answered here.
-    fn missing(&self) -> Option<String> {
-        let queries = self.plan.queries.iter().zip(&self.queries);
-        let mut missing = queries.filter_map(|(query, planned)| match planned {
-            Planned::Absent(why) if !query.optional => Some(format!("query `{}`: {why}", query.name)),
-            _ => None,
-        });
-        missing.next()
-    }
-
-    fn states(&self) -> Vec<QueryState> {
-        let state = |planned: &Planned| match planned {
-            Planned::Runs(query, _) => QueryState::Runs(query.fields.clone()),
-            Planned::Absent(why) => QueryState::Absent(why.clone()),
-        };
-        self.queries.iter().map(state).collect()
+    fn check_events(&self) -> Result<(), String> {
+        event::check(&self.plan).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            errors.join("; ")
+        })
     }
 
     fn describe(&mut self) {
@@ -277,13 +266,9 @@ impl Slot {
         };
     }
 
-    /// Tells the probe's queries where their columns are.
-    pub fn bind(&mut self, reads: &mut Reads) {
-        for planned in &mut self.queries {
-            if let Planned::Runs(query, binding) = planned {
-                *binding = reads.bind(query);
-            }
-        }
+    /// Whether the probe is at a call.
+    pub fn is_called(&self) -> bool {
+        matches!(self.phase, Phase::Called(_))
     }
 
     /// Whether a call would be taken.
@@ -339,6 +324,7 @@ impl Slot {
     /// It can never run: nothing is tried again.
     fn broken(&mut self, why: String) {
         tracing::warn!(probe = self.spec.name, "The probe is down for good: {why}");
+        self.let_go();
         self.phase = Phase::Broken(why);
     }
 
@@ -360,16 +346,8 @@ impl Slot {
 
     /// Throws away an answer that came after its collection had ended, if one is there by now.
     pub fn discard_late(&mut self) {
-        if matches!(self.phase, Phase::Called(_)) {
+        if self.is_called() && self.streaming.is_none() {
             self.answer(Instant::now());
-        }
-    }
-
-    /// Why the plan's query `index` cannot be answered on this node.
-    pub fn absent(&self, index: usize) -> Option<String> {
-        match self.queries.get(index)? {
-            Planned::Absent(why) => Some(why.clone()),
-            Planned::Runs(..) => None,
         }
     }
 
@@ -380,10 +358,10 @@ impl Slot {
             // Of a probe that is started again: what it fell of.
             Phase::Describing(_) | Phase::Starting(_) => (Health::Starting, self.last_fall.clone()),
             Phase::Running | Phase::Called(_) => {
-                let queries = self.plan.queries.iter().zip(&self.queries);
-                let absent = queries.filter_map(|(query, planned)| match planned {
-                    Planned::Absent(why) => Some(format!("query `{}`: {why}", query.name)),
-                    Planned::Runs(..) => None,
+                let queries = self.plan.queries.iter().zip(&self.queries).zip(&self.detached);
+                let absent = queries.filter_map(|((query, planned), detached)| match (planned, detached) {
+                    (Planned::Absent(why), _) | (_, Some(why)) => Some(format!("query `{}`: {why}", query.name)),
+                    _ => None,
                 });
                 let absent: Vec<String> = absent.collect();
                 if absent.is_empty() { (Health::Running, String::new()) } else { (Health::Degraded, absent.join("; ")) }

@@ -31,15 +31,16 @@ impl Check {
     pub fn run(self) -> Result<(), Failure> {
         let config = load::config(&self.config)?;
         let specs = agent::specs(&config);
-        let catalogue = load::source(&agent::places(&config)).catalogue();
+        let catalogue = load::catalogue(&agent::places(&config), &config.btf);
         let engine = Engine::new(specs.len()).map_err(Failure::failed)?;
         let mut registry = Registry::new();
         let now = Now { monotonic: Duration::ZERO, unix: Duration::ZERO };
-        let mut slots = agent::load(specs, &engine, &agent::open_cache(&config.cache_folder));
+        let mut slots = agent::load(specs, &engine, &agent::open_cache(&config.cache_folder), &agent::nobody());
         for slot in &mut slots {
             let limits = slot.spec.series;
-            let mut register =
-                |name: &str, plan: &_| registry.add_probe(name, plan, &[], limits, now).map_err(agent::board::join);
+            let mut register = |name: &str, plan: &_, sampled: &[bool]| {
+                registry.add_probe(name, plan, sampled, limits, now).map_err(agent::board::join)
+            };
             slot.advance(&catalogue, &mut register, WAIT);
         }
         self.tell(&slots);

@@ -2,11 +2,14 @@
 
 use super::{ConfigArgs, Failure, PlaceArgs, print};
 use crate::{
-    agent::kernel::Places,
+    agent::{kernel::Places, namespaces::Walked},
     scope::netns::{Walk, walk},
-    source::proc::ProcSource,
+    source::{btf, proc::ProcSource},
 };
-use netsonde_core::config::{self, Config};
+use netsonde_core::{
+    config::{self, Config},
+    table::{Catalogue, Hooks},
+};
 use std::{fs, path::Path};
 
 /// The configuration that is in force: the file, or the defaults, and what the arguments override.
@@ -47,6 +50,29 @@ pub fn places(args: &PlaceArgs) -> Places {
     let mut config = Config::default();
     override_places(&mut config, args);
     Places { proc_root: config.proc_root, netns_folder: config.netns_folder, host_netns: None }
+}
+
+/// Where the kernel gives its types.
+pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Everything that can be asked here, tracepoints too.
+pub fn catalogue(places: &Places, btf: &Path) -> Catalogue {
+    Catalogue { hooks: hooks(btf), ..source(places).catalogue() }
+}
+
+/// The tracepoints, if the kernel tells its types.
+pub fn hooks(path: &Path) -> Hooks {
+    btf::read(path).map_or_else(|error| Hooks::Absent(error.to_string()), Hooks::known)
+}
+
+/// Says on standard error what may not be seen.
+pub fn warn_of(walked: &Walked) {
+    if walked.hidden > 0 {
+        print::warn(&crate::scope::netns::hidden_message(walked.hidden));
+    }
+    if let Some(why) = &walked.no_host {
+        print::warn(why);
+    }
 }
 
 /// The source of tables.

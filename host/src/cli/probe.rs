@@ -16,10 +16,11 @@ use crate::{
     },
 };
 use netsonde_core::{
+    bpf::compile::{Budget, compile},
     config,
     probe::{Metric, MetricKind, Plan},
     query::{self, Asker},
-    table::Catalogue,
+    table::{Catalogue, Per},
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -101,7 +102,7 @@ impl Inspect {
         let limits = Limits::from(&config::Limits::default());
         let plan =
             Guest::new(engine, &name, module, self.settings.clone(), limits).describe().map_err(Failure::failed)?;
-        let catalogue = load::source(&load::places(&Default::default())).catalogue();
+        let catalogue = load::catalogue(&load::places(&Default::default()), Path::new(load::BTF));
         if self.json {
             print::json(&plan_json(&name, &digest, &plan, &catalogue));
         } else {
@@ -129,7 +130,18 @@ fn name_of(source: &Source) -> String {
 
 /// How a query fares on this node.
 fn state(sql: &str, catalogue: &Catalogue) -> Result<(), String> {
-    query::plan(sql, catalogue, Asker::Probe).map(drop).map_err(|error| error.to_string())
+    let query = query::plan(sql, catalogue, Asker::Probe).map_err(|error| error.to_string())?;
+    match query.per {
+        Per::Event => compile(&query, Budget::default()).map(drop).map_err(|error| error.to_string()),
+        Per::Namespace | Per::Node => Ok(()),
+    }
+}
+
+/// Whether a metric is fed by a stream, which a budget makes a sample of (rule 8).
+fn is_sampled(metric: &Metric, plan: &Plan, catalogue: &Catalogue) -> bool {
+    let queries = metric.queries.iter().filter_map(|&query| plan.queries.get(query as usize));
+    let mut planned = queries.filter_map(|query| query::plan(&query.sql, catalogue, Asker::Probe).ok());
+    planned.any(|query| query.is_stream())
 }
 
 fn show(name: &str, source: &Source, digest: &str, plan: &Plan, catalogue: &Catalogue) {
@@ -151,8 +163,14 @@ fn show(name: &str, source: &Source, digest: &str, plan: &Plan, catalogue: &Cata
     let rows = plan.metrics.iter().map(|metric| {
         let labels: Vec<&str> = metric.labels.iter().map(|label| label.name.as_str()).collect();
         let of = if metric.scoped { "each namespace" } else { "the node" };
-        let cells =
-            [full_name(name, metric), kind(metric.kind).into(), of.into(), labels.join(" "), metric.help.clone()];
+        let sampled = if is_sampled(metric, plan, catalogue) { ", sampled" } else { "" };
+        let cells = [
+            full_name(name, metric),
+            kind(metric.kind).to_owned() + sampled,
+            of.into(),
+            labels.join(" "),
+            metric.help.clone(),
+        ];
         cells.into_iter().map(Text::from).collect()
     });
     print::table(&["METRIC", "KIND", "OF", "LABELS", "WHAT"], rows.collect());
@@ -178,6 +196,7 @@ fn plan_json(name: &str, digest: &str, plan: &Plan, catalogue: &Catalogue) -> Va
             "help": metric.help,
             "labels": metric.labels.iter().map(|label| &label.name).collect::<Vec<_>>(),
             "scoped": metric.scoped,
+            "sampled": is_sampled(metric, plan, catalogue),
         })
     };
     let event = |event: &netsonde_core::probe::EventType| json!({ "name": event.name, "help": event.help });

@@ -1,17 +1,26 @@
 //! `netsonde query "SELECT ..."`: rows of the live kernel.
 
+mod cell;
+mod hook;
+
 use super::{
     Failure, PlaceArgs, load,
     print::{self, Text},
 };
-use crate::source::proc::Read;
+use crate::{agent::kernel::Places, source::proc::Read};
+use cell::{json, text};
 use netsonde_core::{
-    batch::{Batch, Column, Values},
+    batch::{Batch, Column},
+    probe::Field,
     query::{self, Asker},
-    scope::{ScopeId, Scopes},
+    scope::Scopes,
+    table::Per,
 };
-use serde_json::{Map, Value};
-use std::time::{Duration, Instant};
+use serde_json::Value;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// A person waits as long as a collection may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,9 +29,21 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Query {
     /// One SELECT; `netsonde tables` lists what can be asked
     sql: String,
-    /// Print the rows as JSON
+    /// Print the rows as JSON; those of a stream as one object a line
     #[arg(long)]
     json: bool,
+    /// Of a tracepoint: go on until Ctrl-C
+    #[arg(long, conflicts_with = "for")]
+    follow: bool,
+    /// Of a tracepoint: end after this time [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = netsonde_core::config::parse_time)]
+    r#for: Option<Duration>,
+    /// Of a stream: end after so many rows
+    #[arg(long, value_name = "ROWS")]
+    count: Option<usize>,
+    /// The kernel's types, for tracepoints
+    #[arg(long, value_name = "FILE", default_value = load::BTF)]
+    btf: PathBuf,
     #[command(flatten)]
     places: PlaceArgs,
 }
@@ -30,71 +51,54 @@ pub struct Query {
 impl Query {
     pub fn run(self) -> Result<(), Failure> {
         let places = load::places(&self.places);
-        let mut source = load::source(&places);
-        let query = query::plan(&self.sql, &source.catalogue(), Asker::Person)
+        let catalogue = load::catalogue(&places, &self.btf);
+        let query = query::plan(&self.sql, &catalogue, Asker::Person)
             .map_err(|error| Failure::wrong([error.render(&self.sql)]))?;
+        if query.per == Per::Event {
+            return self.run_hook(&query, places);
+        }
+        if self.follow || self.r#for.is_some() || self.count.is_some() {
+            let message =
+                format!("{} is read once: --follow, --for and --count are for tracepoints (hook.*)", query.table);
+            return Err(Failure::wrong([message]));
+        }
+        self.run_table(&query, &places)
+    }
 
+    fn run_table(&self, query: &query::Query, places: &Places) -> Result<(), Failure> {
+        let mut source = load::source(places);
         let mut scopes = Scopes::default();
-        let walked = load::namespaces(&places)?;
-        let observed = scopes.observe(walked.found, Duration::ZERO, Duration::ZERO);
+        let walked = load::namespaces(places)?;
+        let namespaces = scopes.observe(walked.found, Duration::ZERO, Duration::ZERO);
         source.prepare(vec![Read { table: query.table.clone(), columns: query.columns.clone() }]);
-        let mut collected = source.collect(&observed.namespaces, Instant::now() + TIMEOUT);
+        let mut collected = source.collect(&namespaces, Instant::now() + TIMEOUT);
         let table = collected.tables.pop().unwrap_or_else(|| Err("nothing was read".into()));
         let table = table.map_err(|why| Failure::failed(format!("cannot read {}: {why}", query.table)))?;
         for (scope, why) in &table.failed {
             let name = scopes.name(*scope).unwrap_or_default();
             print::warn(&format!("no rows of the namespace {name}: {why}"));
         }
-
-        let names = |scope: ScopeId| scopes.name(scope);
         let columns: Vec<&Column> = table.batch.columns.iter().collect();
-        let answered = query.run(table.batch.rows, &columns, &names);
-        if answered.overflows > 0 {
-            print::warn(&format!("{} sums do not fit into 64 bits, and are NULL", answered.overflows));
-        }
-        let head: Vec<&str> = query.fields.iter().map(|field| field.name.as_str()).collect();
-        let is_scope: Vec<bool> = query.fields.iter().map(|field| field.logical == "scope").collect();
-        let cell = |column: usize, row: usize| cell(&answered.batch, column, row, is_scope[column].then_some(&names));
-        if self.json {
-            let rows = (0..answered.batch.rows).map(|row| {
-                Value::Object(
-                    head.iter()
-                        .enumerate()
-                        .map(|(index, name)| (name.to_string(), cell(index, row)))
-                        .collect::<Map<_, _>>(),
-                )
-            });
-            print::json(&rows.collect());
-        } else {
-            let rows = (0..answered.batch.rows)
-                .map(|row| (0..head.len()).map(|column| text(cell(column, row)).into()).collect());
-            print::table(&head, rows.collect::<Vec<Vec<Text>>>());
-        }
+        let answered = query.run(table.batch.rows, &columns, &scopes);
+        warn_of_overflows(answered.overflows);
+        self.print(&query.fields, &answered.batch, &scopes);
         Ok(())
     }
-}
 
-/// One value; a scope under the name that people know.
-fn cell(batch: &Batch, column: usize, row: usize, names: Option<&dyn Fn(ScopeId) -> Option<String>>) -> Value {
-    let column = &batch.columns[column];
-    if !column.has(row) {
-        return Value::Null;
-    }
-    match (&column.values, names) {
-        (Values::U32(v), Some(names)) => names(v[row]).into(),
-        (Values::U32(v), None) => v[row].into(),
-        (Values::U64(v), _) => v[row].into(),
-        (Values::S64(v), _) => v[row].into(),
-        (Values::F64(v), _) => v[row].into(),
-        (Values::Code { .. }, _) => column.text(row).into(),
-        (Values::Address(_) | Values::Blob { .. }, _) => Value::Null,
+    /// All rows at once.
+    fn print(&self, fields: &[Field], batch: &Batch, scopes: &Scopes) {
+        if self.json {
+            let rows = (0..batch.rows).map(|row| json(fields, batch, row, scopes));
+            return print::json(&Value::Array(rows.collect()));
+        }
+        let head: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        let cells = |row| (0..fields.len()).map(|column| text(fields, batch, column, row, scopes).into()).collect();
+        print::table(&head, (0..batch.rows).map(cells).collect::<Vec<Vec<Text>>>());
     }
 }
 
-fn text(value: Value) -> String {
-    match value {
-        Value::Null => "NULL".into(),
-        Value::String(text) => text,
-        other => other.to_string(),
+fn warn_of_overflows(overflows: u64) {
+    if overflows > 0 {
+        print::warn(&format!("{overflows} sums do not fit into 64 bits, and are NULL"));
     }
 }

@@ -1,19 +1,27 @@
-//! `netsonde tables [TABLE]`.
+//! `netsonde tables [TABLE] [PATH]`.
 
 use super::{
     Failure, PlaceArgs, load,
     print::{self, BAD, Text},
 };
 use netsonde_core::{
+    bpf::hook::HookError,
     nearest::did_you_mean,
-    table::{Catalogue, Per, Table, Type},
+    query,
+    table::{Catalogue, HOOK, Hooks, Per, Table},
 };
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Tables {
-    /// A table, to see its columns
+    /// A table, to see its columns; a beginning such as `hook.tcp_`, to see the tracepoints that begin so
     table: Option<String>,
+    /// Of a tracepoint: an argument, or a path from one, to see the fields there: sk, sk.__sk_common, (sk::tcp_sock)
+    path: Option<String>,
+    /// The kernel's types, for tracepoints
+    #[arg(long, value_name = "FILE", default_value = load::BTF)]
+    btf: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -23,14 +31,55 @@ pub struct Tables {
 
 impl Tables {
     pub fn run(self) -> Result<(), Failure> {
-        let catalogue = load::source(&load::places(&self.places)).catalogue();
+        let catalogue = load::catalogue(&load::places(&self.places), &self.btf);
         match &self.table {
             None if self.json => print::json(&catalogue_json(&catalogue)),
             None => list(&catalogue),
+            Some(name) if name.starts_with(HOOK) => return self.hook(&catalogue.hooks, &name[HOOK.len()..]),
+            Some(name) if self.path.is_some() => {
+                return Err(Failure::wrong([format!(
+                    "{name} has columns, and no paths: those are of tracepoints (hook.*)"
+                )]));
+            }
             Some(name) => {
                 let table = catalogue.table(name).ok_or_else(|| no_table(&catalogue, name))?;
                 if self.json { print::json(&table_json(table)) } else { columns(table) }
             }
+        }
+        Ok(())
+    }
+
+    /// A tracepoint, what can be reached from one of its arguments, or all whose names begin so.
+    fn hook(&self, hooks: &Hooks, name: &str) -> Result<(), Failure> {
+        let begun: Vec<&str> = hooks.names().into_iter().filter(|other| other.starts_with(name)).collect();
+        if self.path.is_none() && !begun.contains(&name) && !begun.is_empty() {
+            let names: Vec<String> = begun.iter().map(|name| format!("{HOOK}{name}")).collect();
+            if self.json {
+                print::json(&names.into());
+            } else {
+                names.iter().for_each(|name| print::out(name));
+            }
+            return Ok(());
+        }
+        let wrong = |error: HookError| Failure::wrong([error.message]);
+        let (hook, btf) = hooks.find(name).map_err(wrong)?;
+        let Some(path) = &self.path else {
+            let table = hook.table(btf);
+            if self.json {
+                print::json(&table_json(&table))
+            } else {
+                columns(&table)
+            }
+            return Ok(());
+        };
+        let steps = query::path(path).map_err(|error| Failure::wrong([error.render(path)]))?;
+        let fields = hook.fields(btf, &steps).map_err(wrong)?;
+        if self.json {
+            let field = |(name, ty): &(String, String)| json!({ "name": name, "type": ty });
+            print::json(&fields.iter().map(field).collect());
+        } else {
+            let rows = fields.into_iter().map(|(name, ty)| vec![Text::from(format!("{path}.{name}")), ty.into()]);
+            print::table(&["FIELD", "TYPE"], rows.collect());
         }
         Ok(())
     }
@@ -53,6 +102,15 @@ fn list(catalogue: &Catalogue) {
     for absent in &catalogue.absent {
         rows.push(vec![absent.name.clone().into(), "".into(), Text::styled("absent", BAD), absent.why.clone().into()]);
     }
+    let all = format!("{HOOK}*");
+    rows.push(match &catalogue.hooks {
+        Hooks::Known { .. } => {
+            let help =
+                format!("The {} tracepoints of this kernel: netsonde tables {HOOK}", catalogue.hooks.names().len());
+            vec![all.into(), "".into(), per(Per::Event).into(), help.into()]
+        }
+        Hooks::Absent(why) => vec![all.into(), "".into(), Text::styled("absent", BAD), why.clone().into()],
+    });
     print::table(&["TABLE", "COLUMNS", "READ", "WHAT"], rows);
 }
 
@@ -62,7 +120,7 @@ fn columns(table: &Table) {
     let mut rows = Vec::new();
     for column in &table.columns {
         let null = if column.nullable { "may be NULL" } else { "" };
-        let cells = [column.name.as_str(), type_name(column.ty), column.logical.as_str(), null, column.help.as_str()];
+        let cells = [column.name.as_str(), column.ty.as_str(), column.logical.as_str(), null, column.help.as_str()];
         rows.push(cells.into_iter().map(Text::from).collect());
     }
     print::table(&["COLUMN", "TYPE", "UNIT", "", "WHAT"], rows);
@@ -79,16 +137,7 @@ fn per(per: Per) -> &'static str {
     match per {
         Per::Namespace => "once a namespace",
         Per::Node => "once",
-    }
-}
-
-fn type_name(ty: Type) -> &'static str {
-    match ty {
-        Type::U64 => "u64",
-        Type::S64 => "s64",
-        Type::Text => "text",
-        Type::Scope => "scope",
-        Type::Bool => "bool",
+        Per::Event => "as it happens",
     }
 }
 
@@ -97,6 +146,10 @@ fn catalogue_json(catalogue: &Catalogue) -> Value {
     json!({
         "tables": catalogue.tables.iter().map(table_json).collect::<Vec<_>>(),
         "absent": catalogue.absent.iter().map(absent).collect::<Vec<_>>(),
+        "hooks": match &catalogue.hooks {
+            Hooks::Known { .. } => json!(catalogue.hooks.names()),
+            Hooks::Absent(why) => json!({ "absent": why }),
+        },
     })
 }
 
@@ -104,7 +157,7 @@ fn table_json(table: &Table) -> Value {
     let columns = table.columns.iter().map(|column| {
         json!({
             "name": column.name,
-            "type": type_name(column.ty),
+            "type": column.ty.as_str(),
             "unit": column.logical.as_str(),
             "nullable": column.nullable,
             "help": column.help,

@@ -27,6 +27,7 @@ td:first-child { white-space: nowrap } td.why { color: var(--soft) } a { color: 
 
 const PAGES: &[(&str, &str)] = &[
     ("/metrics", "what the probes measure, for Prometheus: OpenMetrics and text, by <code>Accept</code>"),
+    ("/events", "what happened lately, a JSON object a line; <code>?follow</code> goes on with each new one"),
     ("/probes", "each probe's state, queries and cost, as JSON"),
     ("/healthz", "answers as long as the agent runs"),
     ("/readyz", "answers 200 once there are metrics"),

@@ -1,39 +1,46 @@
 //! From a request to a page.
 
-use super::{Page, Pages, accept};
-use bytes::Bytes;
-use http_body_util::Full;
+use super::{
+    Content, Page, Pages, accept,
+    body::{Body, Fed},
+    query::EventsQuery,
+};
+use http_body_util::{Either, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
+    body::Body as _,
     header::{self, HeaderName, HeaderValue},
 };
 use std::sync::Arc;
+use tokio::sync::watch;
 
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-const NOT_FOUND: &str = "there is no such page; there are / /metrics /probes /healthz /readyz";
+const NOT_FOUND: &str = "there is no such page; there are / /metrics /events /probes /healthz /readyz";
 
-/// Answers one request.
-pub async fn answer<B>(request: Request<B>, pages: Arc<dyn Pages>) -> Response<Full<Bytes>> {
+/// Answers one request. An answer that goes on and on ends when `ending` says so.
+pub async fn answer<B>(request: Request<B>, pages: Arc<dyn Pages>, ending: watch::Receiver<bool>) -> Response<Body> {
     let (request, _) = request.into_parts();
     let method = request.method;
     if method != Method::GET && method != Method::HEAD {
-        let mut response = into_response(Page::text(405, "only GET and HEAD are answered here"), "");
+        let mut response = into_response(Page::text(405, "only GET and HEAD are answered here"), "", ending);
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     let path = request.uri.path();
-    let page = page(path, &request.headers, pages.as_ref()).await;
-    let mut response = into_response(page, path);
+    let query = request.uri.query().unwrap_or_default();
+    let page = page(path, query, &request.headers, pages.as_ref()).await;
+    let mut response = into_response(page, path, ending);
     if method == Method::HEAD {
-        let length = HeaderValue::from(response.body().size());
-        response.headers_mut().insert(header::CONTENT_LENGTH, length);
-        *response.body_mut() = Full::default();
+        if let Some(length) = response.body().size_hint().exact() {
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        *response.body_mut() = Either::Left(Full::default());
     }
     response
 }
 
-async fn page(path: &str, headers: &HeaderMap, pages: &dyn Pages) -> Page {
+async fn page(path: &str, query: &str, headers: &HeaderMap, pages: &dyn Pages) -> Page {
     // A header that comes in several lines is one list (RFC 9110, 5.3).
     let header = |name: HeaderName| {
         let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -50,24 +57,21 @@ async fn page(path: &str, headers: &HeaderMap, pages: &dyn Pages) -> Page {
             Ok(()) => Page::text(200, "ready"),
             Err(why) => Page::text(503, why),
         },
-        "/probes" => Page {
-            status: 200,
-            content_type: "application/json".into(),
-            encoding: None,
-            body: format!("{:#}\n", pages.probes()).into(),
+        "/events" => match EventsQuery::parse(query) {
+            Ok(query) => pages.events(query),
+            Err(wrong) => Page::text(400, wrong.to_string()),
         },
-        "/" => Page {
-            status: 200,
-            content_type: "text/html; charset=utf-8".into(),
-            encoding: None,
-            body: pages.index().html().into(),
-        },
+        "/probes" => Page::whole(200, "application/json", format!("{:#}\n", pages.probes())),
+        "/" => Page::whole(200, "text/html; charset=utf-8", pages.index().html()),
         _ => Page::text(404, NOT_FOUND),
     }
 }
 
-fn into_response(page: Page, path: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(page.body));
+fn into_response(page: Page, path: &str, ending: watch::Receiver<bool>) -> Response<Body> {
+    let mut response = Response::new(match page.content {
+        Content::Whole(bytes) => Either::Left(Full::new(bytes)),
+        Content::Feed(feed) => Either::Right(Fed::start(feed, ending)),
+    });
     *response.status_mut() = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     if let Ok(content_type) = HeaderValue::from_str(&page.content_type) {
@@ -81,14 +85,4 @@ fn into_response(page: Page, path: &str) -> Response<Full<Bytes>> {
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-trait Size {
-    fn size(&self) -> u64;
-}
-
-impl Size for Full<Bytes> {
-    fn size(&self) -> u64 {
-        hyper::body::Body::size_hint(self).exact().unwrap_or(0)
-    }
 }

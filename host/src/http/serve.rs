@@ -21,7 +21,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection ends after this time, between two requests if it can: clients that take their answers a byte at a time hold no place for
-/// good. Those who scrape connect again.
+/// good. Those who scrape, and those who follow the events, connect again.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
 /// Bytes of a request's head; what Prometheus sends has a few hundred.
@@ -74,9 +74,11 @@ pub async fn serve(
 async fn connection(stream: TcpStream, pages: Arc<dyn Pages>, mut stopped: watch::Receiver<bool>) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    // Tells an answer without an end that its time has come.
+    let (end, ending) = watch::channel(false);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let pages = pages.clone();
-        async move { Ok::<_, Infallible>(route::answer(request, pages).await) }
+        let (pages, ending) = (pages.clone(), ending.clone());
+        async move { Ok::<_, Infallible>(route::answer(request, pages, ending).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -87,10 +89,12 @@ async fn connection(stream: TcpStream, pages: Arc<dyn Pages>, mut stopped: watch
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = async { stopped.wait_for(|stopped| *stopped).await.is_ok() } => {
+            end.send_replace(true);
             connection.as_mut().graceful_shutdown();
             connection.await
         }
         () = time::sleep(MAX_AGE) => {
+            end.send_replace(true);
             connection.as_mut().graceful_shutdown();
             time::timeout(WRITE_TIMEOUT, connection).await.unwrap_or(Ok(()))
         }

@@ -3,7 +3,10 @@
 use super::guest::{Fault, Guest, Processed};
 use netsonde_core::probe::{Call, Plan, QueryState};
 use std::{
-    sync::mpsc::{self, Receiver, SyncSender, TrySendError},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, SyncSender, TrySendError},
+    },
     thread,
 };
 
@@ -25,11 +28,11 @@ enum Job {
 pub struct Busy;
 
 impl Runner {
-    /// Starts the thread of `guest`.
+    /// Starts the thread of `guest`. `answered` is called after each answer of `process`.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn new(name: &str, mut guest: Guest) -> std::io::Result<Self> {
+    pub fn new(name: &str, mut guest: Guest, answered: Arc<dyn Fn() + Send + Sync>) -> std::io::Result<Self> {
         // One job may wait while one runs: start and process of the same collection.
         let (jobs, inbox) = mpsc::sync_channel(2);
         thread::Builder::new().name(format!("probe {name}")).spawn(move || {
@@ -38,7 +41,10 @@ impl Runner {
                 match job {
                     Job::Describe(reply) => drop(reply.send(guest.describe())),
                     Job::Start(states, reply) => drop(reply.send(guest.start(&states))),
-                    Job::Process(call, reply) => drop(reply.send(guest.process(*call))),
+                    Job::Process(call, reply) => {
+                        drop(reply.send(guest.process(*call)));
+                        answered();
+                    }
                     Job::Stop => guest.stop(),
                 }
             }

@@ -1,0 +1,179 @@
+//! The events of this run: numbered, within each probe's limit, kept for a while, and handed to the sinks and to those who follow.
+
+use crate::sink::{Counts, Sinks};
+use netsonde_core::{
+    event::{
+        self, Event, EventId, Origins, Stamp,
+        rate::Rate,
+        recent::{Recent, Since},
+    },
+    output::Checked,
+    probe::Plan,
+    scope::Scopes,
+};
+use std::{
+    collections::HashMap,
+    process,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// Events that go to a sink at once.
+const BATCH: usize = 1024;
+
+/// What one call of a probe made.
+pub struct Made<'a> {
+    pub probe: &'a str,
+    /// Events a second that the probe may make.
+    pub per_second: u64,
+    pub plan: &'a Plan,
+    pub output: Checked<'a>,
+    pub origins: &'a Origins,
+}
+
+/// All that happened, as far as it is still known. Its lock is taken after those of the scopes and the board, and is held neither to write
+/// an event down nor to send it.
+pub struct EventLog {
+    run: u64,
+    node: Arc<str>,
+    log: Mutex<Log>,
+    /// The sequence of the last event: wakes those who follow.
+    latest: watch::Sender<u64>,
+    sinks: Sinks,
+}
+
+#[derive(Default)]
+struct Log {
+    last: u64,
+    rates: HashMap<Arc<str>, Rate>,
+    recent: Recent,
+}
+
+impl EventLog {
+    /// `unix` is the time since the Unix epoch: it, and the process's number, make the ids of this run unlike those of others.
+    pub fn new(node: &str, unix: Duration, sinks: Sinks) -> Self {
+        let run = unix.as_nanos() as u64 ^ u64::from(process::id()) << 40;
+        Self { run, node: node.into(), log: Mutex::default(), latest: watch::Sender::new(0), sinks }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the events of an output that was applied, at the monotonic time `now`. Gives how many were over the probe's limit.
+    pub fn add(&self, made: &Made<'_>, scopes: &Scopes, now: Duration) -> u64 {
+        let wanted = made.output.events.iter().map(|events| u64::from(events.count)).sum();
+        if wanted == 0 {
+            return 0;
+        }
+        let mut log = self.log();
+        let (probe, granted) = log.grant(made, wanted, now);
+        let first = EventId { run: self.run, seq: log.last + 1 };
+        let stamp = Stamp { node: self.node.clone(), probe, first };
+        let events = event::events(made.output, made.plan, made.origins, scopes, &stamp, granted as usize);
+        log.last += events.len() as u64;
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            // In the order of their numbers for the sinks, too: therefore under the lock, which only queues them.
+            let batch: Arc<[Event]> = events.by_ref().take(BATCH).collect();
+            log.recent.push(&batch);
+            self.sinks.push(&batch);
+        }
+        self.latest.send_replace(log.last);
+        wanted - granted
+    }
+
+    /// At most `limit` of the events after the sequence `seq` that are still known.
+    pub fn since(&self, seq: u64, limit: usize) -> Since {
+        self.log().recent.since(seq, limit)
+    }
+
+    /// The sequence after which the newest `limit` events begin that are wanted, not before `seq`.
+    pub fn before_newest(&self, limit: usize, seq: u64, wanted: impl Fn(&Event) -> bool) -> u64 {
+        self.log().recent.before_newest(limit, seq, wanted)
+    }
+
+    /// Tells the sequence of the last event whenever it has grown.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// The number of this run in its events' ids.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// What became of events at the sinks.
+    pub fn sink_counts(&self) -> Counts {
+        self.sinks.counts()
+    }
+
+    /// Lets the sinks deliver what they have, for at most `wait`. Gives how many events are lost with the end of the process.
+    pub fn drain(&self, wait: Duration) -> usize {
+        self.sinks.drain(wait)
+    }
+}
+
+impl Log {
+    /// The probe's name, shared by its events, and how many of them may pass.
+    fn grant(&mut self, made: &Made<'_>, wanted: u64, now: Duration) -> (Arc<str>, u64) {
+        let known = self.rates.get_key_value(made.probe).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| made.probe.into());
+        let rate = self.rates.entry(name.clone()).or_insert_with(|| Rate::new(made.per_second, now));
+        (name, rate.take(wanted, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netsonde_core::{
+        output::{Shape, check},
+        probe::{Call, CallKind, EventType, Events, Output},
+    };
+
+    fn plan() -> Plan {
+        let ty = EventType { name: "TICK".into(), help: String::new(), fields: vec![], attributes: vec![] };
+        Plan { events: vec![ty], ..Plan::default() }
+    }
+
+    /// Adds `count` events of `probe`, which may make 10 a second.
+    fn add(log: &EventLog, probe: &str, count: u32, millis: u64) -> u64 {
+        let events = Events { ty: 0, count, answer: None, rows: vec![], scopes: None, fields: vec![] };
+        let output = Output { events: vec![events], ..Output::default() };
+        let call = Call {
+            kind: CallKind::Collection,
+            id: 1,
+            monotonic_nanos: 0,
+            unix_nanos: 7,
+            answers: vec![],
+            gone: vec![],
+        };
+        let (plan, scopes) = (plan(), Scopes::default());
+        let checked = check(&output, &plan, &Shape::from(&call), &scopes).unwrap();
+        let origins = Origins::new(&call, vec![]);
+        let made = Made { probe, per_second: 10, plan: &plan, output: checked, origins: &origins };
+        log.add(&made, &scopes, Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn events_are_numbered_over_all_probes_and_each_has_its_own_limit() {
+        let log = EventLog::new("n", Duration::from_secs(1), Sinks::default());
+        let latest = log.follow();
+        assert_eq!((add(&log, "a", 7, 0), add(&log, "b", 7, 0)), (0, 0));
+        assert_eq!(add(&log, "a", 7, 0), 4, "3 of 10 are left");
+        assert_eq!((add(&log, "a", 7, 500), add(&log, "a", 0, 500)), (2, 0));
+        assert_eq!(*latest.borrow(), 7 + 7 + 3 + 5);
+        let since = log.since(0, usize::MAX);
+        assert!(since.events.iter().map(|event| event.id.seq).eq(1..=22));
+        assert_eq!(since.events.iter().filter(|event| &*event.probe == "b").count(), 7);
+        assert!(since.events.iter().all(|event| event.id.run == log.run() && event.unix_nanos == 7));
+    }
+
+    #[test]
+    fn two_runs_have_other_ids() {
+        let runs = [1, 2].map(|nanos| EventLog::new("n", Duration::from_nanos(nanos), Sinks::default()).run());
+        assert_ne!(runs[0], runs[1]);
+    }
+}

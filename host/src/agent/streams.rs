@@ -1,0 +1,147 @@
+//! The thread that reads what streams have written, and turns it into rows for their probes.
+
+use super::{board::Shared, collector::Message, namespaces::Namespaces};
+use crate::{
+    bpf::kallsyms::Symbols,
+    source::hook::{HookId, Hooks, Reader, Rows},
+};
+use netsonde_core::{
+    batch::{Batch, Column, Values},
+    bpf::record::NetnsKey,
+    query::{Naming, Query},
+    scope::{ScopeId, Scopes},
+};
+use std::{
+    cell::RefCell,
+    io,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Rows of a stream query, as its probe gets them.
+pub struct Stream {
+    pub hook: HookId,
+    pub batch: Batch,
+    /// CLOCK_MONOTONIC in nanoseconds, by row.
+    pub times: Vec<u64>,
+    /// Whose namespace it was, by row.
+    pub scopes: Column,
+}
+
+/// Starts the thread. It ends when nobody takes the rows any more.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start(
+    mut reader: Reader,
+    hooks: Arc<Hooks>,
+    namespaces: Arc<Namespaces>,
+    mut symbols: Symbols,
+    shared: Arc<Shared>,
+    inbox: SyncSender<Message>,
+) -> io::Result<()> {
+    thread::Builder::new().name("streams".into()).spawn(move || {
+        let mut whose = Whose::new(&namespaces);
+        loop {
+            let rows = match reader.read(&hooks, Duration::MAX, &mut |netns| whose.scope(netns)) {
+                Ok(rows) => rows,
+                Err(error) => return tracing::error!("No more rows of streams: {error}"),
+            };
+            for rows in rows {
+                let (hook, stream) = (rows.hook, answer(rows, &namespaces, &mut symbols));
+                let count = stream.batch.rows as u64;
+                match inbox.try_send(Message::Rows(stream)) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(_)) => {
+                        let probe = hooks.owner(hook).map_or_else(String::new, |owner| owner.probe);
+                        shared.board().figures.dropped(&probe, "queue", "full", count);
+                    }
+                    Err(TrySendError::Disconnected(_)) => return,
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The query's own columns, from those of its table.
+fn answer(rows: Rows, namespaces: &Namespaces, symbols: &mut Symbols) -> Stream {
+    let Rows { hook, query, batch, times, scopes } = rows;
+    let (answered, chosen) = {
+        let names = Names::new(&query, &batch, symbols);
+        let columns: Vec<&Column> = batch.columns.iter().collect();
+        let scopes = namespaces.scopes();
+        query.run_stream(batch.rows, &columns, &names.with(&scopes))
+    };
+    if chosen.len() == batch.rows {
+        return Stream { hook, batch: answered, times, scopes };
+    }
+    let times = chosen.iter().map(|&row| times[row as usize]).collect();
+    Stream { hook, batch: answered, times, scopes: scopes.pick(&chosen) }
+}
+
+/// Finds the scopes of rows: mostly that of the row before.
+pub struct Whose<'a> {
+    namespaces: &'a Namespaces,
+    last: Option<(NetnsKey, ScopeId)>,
+}
+
+impl<'a> Whose<'a> {
+    pub fn new(namespaces: &'a Namespaces) -> Self {
+        Self { namespaces, last: None }
+    }
+
+    pub fn scope(&mut self, netns: NetnsKey) -> ScopeId {
+        match self.last {
+            Some((last, scope)) if last == netns => scope,
+            _ => {
+                let scope = self.namespaces.of_row(netns);
+                self.last = Some((netns, scope));
+                scope
+            }
+        }
+    }
+}
+
+/// What the namespaces and the symbols of some rows are called.
+pub struct Names<'a> {
+    symbols: RefCell<&'a mut Symbols>,
+}
+
+impl<'a> Names<'a> {
+    /// Looks up all symbols that the rows need at once, as the kernel's list is long.
+    pub fn new(query: &Query, batch: &Batch, symbols: &'a mut Symbols) -> Self {
+        for column in query.symbol_columns() {
+            if let Some(Column { values: Values::U64(addresses), .. }) = batch.columns.get(column) {
+                let mut addresses = addresses.clone();
+                addresses.sort_unstable();
+                addresses.dedup();
+                symbols.names(&addresses);
+            }
+        }
+        Self { symbols: RefCell::new(symbols) }
+    }
+
+    pub fn with<'s>(&'s self, scopes: &'s Scopes) -> impl Naming + 's {
+        Named { symbols: &self.symbols, scopes }
+    }
+}
+
+struct Named<'s, 'a> {
+    symbols: &'s RefCell<&'a mut Symbols>,
+    scopes: &'s Scopes,
+}
+
+impl Naming for Named<'_, '_> {
+    fn scope(&self, scope: ScopeId) -> Option<String> {
+        self.scopes.name(scope)
+    }
+
+    fn symbol(&self, address: u64) -> Option<String> {
+        self.symbols.borrow_mut().names(&[address]).pop()?.map(|name| name.as_ref().to_owned())
+    }
+}
