@@ -1,6 +1,7 @@
 //! The command line: one file a command. Exit codes: 0 it went well, 1 it did not, 2 what was asked for is wrong.
 
 mod check;
+mod doctor;
 mod events;
 mod load;
 pub mod print;
@@ -34,6 +35,16 @@ enum Command {
     Run(run::Run),
     /// Check a configuration, its modules and their queries, without starting anything
     Check(check::Check),
+    /// Say what this node offers: kernel, types, capabilities, limits; and test live that rows arrive
+    ///
+    /// Each check has a verdict: good, partly (it does, with less than there could be) or missing; where it is not good, what that takes
+    /// away and what to do stand below. Run it as the user that the agent runs as, with the same capabilities, in the same container.
+    ///
+    /// The self-test makes a network namespace, is refused connections and loses datagrams in it, and waits for the kernel's rows and
+    /// counts of just these: at most 5 s. It needs CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_NET_ADMIN, and leaves nothing behind.
+    ///
+    /// Exit code 1: the self-test has failed, or the agent would be of no use with this configuration. What is merely missing is no failure.
+    Doctor(doctor::Doctor),
     /// Ask the live kernel
     ///
     /// For example: netsonde query "SELECT netns, TCP.inuse, TCP.tw FROM proc.net.sockstat ORDER BY TCP.inuse DESC LIMIT 5"
@@ -102,6 +113,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run.run(),
         Command::Check(check) => check.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Query(query) => query.run(),
         Command::Tables(tables) => tables.run(),
         Command::Events(events) => events.run(),

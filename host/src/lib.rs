@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod bpf;
 pub mod cli;
+pub mod doctor;
 pub mod http;
 pub mod probe;
 pub mod scope;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Runs `reference` and `ours` in turn, `passes` times after one that is not counted, and prints a line with the ratio of the medians.
+#[allow(dead_code, reason = "each bench is a program of its own, and not all use it")]
 pub fn compare(what: &str, passes: usize, mut reference: impl FnMut(), mut ours: impl FnMut()) {
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for pass in 0..=passes {
