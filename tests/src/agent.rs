@@ -8,6 +8,7 @@ use crate::{
 use std::{
     fs,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -26,7 +27,16 @@ impl Agent {
     /// # Panics
     /// If it ends, or is not ready within 30 s, with its log.
     pub fn start(config: &str) -> Self {
-        let agent = Self::spawn(config);
+        Self::spawn(config).ready()
+    }
+
+    /// The same by another command, which is given the configuration's file. The folder is open to every user.
+    pub fn start_with(config: &str, command: impl FnOnce(&Path) -> Command) -> Self {
+        Self::spawn_with(config, command).ready()
+    }
+
+    fn ready(self) -> Self {
+        let agent = self;
         agent.wait_until("it is ready", |agent| {
             http::try_get(&agent.address, "/readyz", &[]).is_ok_and(|response| response.status == 200)
         });
@@ -35,6 +45,14 @@ impl Agent {
 
     /// The same without waiting.
     pub fn spawn(config: &str) -> Self {
+        Self::spawn_with(config, |file| {
+            let mut command = Command::new(binary());
+            command.args(["run", "--config"]).arg(file);
+            command
+        })
+    }
+
+    fn spawn_with(config: &str, command: impl FnOnce(&Path) -> Command) -> Self {
         let folder = Folder::new("agent");
         // The port is free now, and nobody else here takes ports at random.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -42,14 +60,7 @@ impl Agent {
         let text = format!("listen: {address}\ncache_folder: {}\n{config}\n", cache.display());
         let file = folder.write("netsonde.yaml", text);
         let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(binary())
-            .args(["run", "--config"])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = command(&file).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         Self { child, address, folder }
     }
 

@@ -50,6 +50,24 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let headers = lines.filter_map(|line| line.split_once(':'));
-    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
-    Some(Response { status, headers, body: bytes[end + 4..].to_vec() })
+    let headers: BTreeMap<String, String> =
+        headers.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
+    let body = &bytes[end + 4..];
+    let chunked = headers.get("transfer-encoding").is_some_and(|encoding| encoding == "chunked");
+    Some(Response { status, headers, body: if chunked { joined(body)? } else { body.to_vec() } })
+}
+
+/// What came in chunks (RFC 9112, 7.1), as one.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|window| window == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&chunks[..end]).ok()?, 16).ok()?;
+        let rest = &chunks[end + 2..];
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        chunks = rest.get(size + 2..)?;
+    }
 }

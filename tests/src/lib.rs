@@ -7,6 +7,8 @@ pub mod agent;
 pub mod http;
 pub mod netns;
 pub mod page;
+pub mod query;
+pub mod traffic;
 
 use std::{
     path::{Path, PathBuf},

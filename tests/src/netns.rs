@@ -48,6 +48,21 @@ impl Netns {
         self.run("cat", &[&format!("/proc/net/{file}")])
     }
 
+    /// Has nftables drop what comes for this UDP port, over IPv4 and IPv6.
+    pub fn drop_udp(&self, port: u64) {
+        self.nft(&format!(
+            "table inet rules {{\n chain in {{\n type filter hook input priority 0;\n udp dport {port} drop\n }}\n }}"
+        ));
+    }
+
+    /// Has nftables take these lines.
+    pub fn nft(&self, rules: &str) {
+        let mut nft = Process::piped("ip", &["netns", "exec", &self.name, "nft", "-f", "-"]);
+        nft.tell(rules);
+        drop(nft.0.stdin.take());
+        assert!(nft.0.wait().unwrap().success(), "nft refuses {rules}");
+    }
+
     /// Removes the name now; without processes the namespace ends.
     pub fn delete(self) {}
 }
@@ -58,7 +73,7 @@ impl Drop for Netns {
     }
 }
 
-/// Two namespaces with a cable between them: 10.199.0.1 and 10.199.0.2, both ends called `veth0`.
+/// Two namespaces with a cable between them, both ends called `veth0`: 10.199.0.1 and fd99::1 in `a`, 10.199.0.2 and fd99::2 in `b`.
 pub struct Pair {
     pub a: Netns,
     pub b: Netns,
@@ -67,10 +82,17 @@ pub struct Pair {
 impl Pair {
     pub fn new() -> Self {
         let (a, b) = (Netns::new("a"), Netns::new("b"));
-        run("ip", &["-n", &a.name, "link", "add", "veth0", "type", "veth", "peer", "name", "veth0", "netns", &b.name]);
-        for (netns, address) in [(&a, "10.199.0.1/24"), (&b, "10.199.0.2/24")] {
-            netns.run("ip", &["addr", "add", address, "dev", "veth0"]);
+        let macs = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+        let link = format!("link add veth0 address {} type veth peer name veth0 address {}", macs[0], macs[1]);
+        a.run("ip", &[&link.split(' ').collect::<Vec<_>>()[..], &["netns", &b.name]].concat());
+        for (netns, own, other) in [(&a, 1, 2), (&b, 2, 1)] {
+            netns.run("ip", &["addr", "add", &format!("10.199.0.{own}/24"), "dev", "veth0"]);
+            netns.run("ip", &["addr", "add", &format!("fd99::{own}/64"), "dev", "veth0", "nodad"]);
             netns.run("ip", &["link", "set", "veth0", "up"]);
+            // They know each other: no packet waits for an answer, and none is sent to ask.
+            for address in [format!("10.199.0.{other}"), format!("fd99::{other}")] {
+                netns.run("ip", &["neigh", "replace", &address, "lladdr", macs[other - 1], "dev", "veth0"]);
+            }
         }
         Self { a, b }
     }

@@ -24,6 +24,7 @@ fn each_page_is_there_and_others_are_told() {
         ("/healthz", "text/plain", "ok"),
         ("/readyz", "text/plain", "ready"),
         ("/probes", "application/json", "\"state\": \"running\""),
+        ("/events", "application/x-ndjson", ""),
         ("/metrics", "text/plain", "netsonde_build_info{version="),
     ] {
         let response = agent.get(path);
