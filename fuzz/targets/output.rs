@@ -5,13 +5,14 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use netsonde_core::{
     batch::{Bitmap, Column, Values},
+    event::{EventId, Origin, Origins, Stamp, events, json, line},
     metric::{
         exposition::Page,
         format::Format,
         registry::{Limits, Now, Registry},
     },
-    output::{Shape, check},
-    probe::{Buckets, CallKind, EventType, Events, Field, Metric, MetricKind, Operation, Output, Plan, Samples},
+    output::{Checked, Shape, check},
+    probe::{Buckets, Call, CallKind, EventType, Events, Field, Metric, MetricKind, Operation, Output, Plan, Samples},
     scope::{Scope, Scopes},
 };
 use std::{collections::HashSet, time::Duration};
@@ -61,13 +62,16 @@ fn output(u: &mut Unstructured<'_>) -> Result<Output> {
         });
     }
     if u.arbitrary()? {
+        let count = u.int_in_range(0..=3)?;
+        let source = if u.arbitrary()? { Some(u.int_in_range(0..=1)?) } else { None };
+        let rows = source.map_or(Ok(vec![]), |_| (0..count).map(|_| u.int_in_range(0..=3)).collect())?;
         output.events.push(Events {
-            ty: u.int_in_range(0..=1)?,
-            count: u.int_in_range(0..=3)?,
-            answer: u.arbitrary()?,
-            rows: u.arbitrary()?,
-            scopes: None,
-            fields: vec![],
+            ty: if u.ratio(1, 20)? { 1 } else { 0 },
+            count,
+            answer: source,
+            rows,
+            scopes: scopes(u, count as usize)?,
+            fields: (0..2).map(|_| column(u, count as usize)).collect::<Result<_>>()?,
         });
     }
     Ok(output)
@@ -121,7 +125,8 @@ fn plan() -> Plan {
         attributes: vec![],
     };
     let kinds = KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]);
-    let event = EventType { name: "EVENT".into(), help: "Fuzzed".into(), fields: vec![], attributes: vec![] };
+    let fields = vec![label(), Field { name: "peer".into(), logical: "scope".into(), ..label() }];
+    let event = EventType { name: "EVENT".into(), help: "Fuzzed".into(), fields, attributes: vec![] };
     Plan { queries: vec![], metrics: kinds.enumerate().map(metric).collect(), events: vec![event], attributes: vec![] }
 }
 
@@ -133,6 +138,24 @@ fn scope(name: &str) -> Scope {
         first_seen: Duration::ZERO,
         first_seen_unix: Duration::ZERO,
         gone: None,
+    }
+}
+
+/// Every event in every form is one line, and is read back.
+fn write_events(output: Checked<'_>, plan: &Plan, scopes: &Scopes) {
+    let call =
+        Call { kind: CallKind::Collection, id: 1, monotonic_nanos: 5, unix_nanos: 7, answers: vec![], gone: vec![] };
+    let handles = Column::full(Values::U32(vec![1, 2, 9]));
+    let origins = Origins::new(&call, vec![Origin { times: Some(vec![0, u64::MAX]), scopes: Some(handles) }]);
+    let stamp = Stamp { node: "n".into(), probe: "p".into(), first: EventId { run: 1, seq: 1 } };
+    for event in events(output, plan, &origins, scopes, &stamp, 2) {
+        let mut forms = [Vec::new(), Vec::new()];
+        line::write(&event, &mut forms[0]);
+        json::write(&event, &mut forms[1]);
+        for text in forms.map(|form| String::from_utf8(form).unwrap()) {
+            assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+            assert!(!text.starts_with('{') || json::read(&text).is_ok(), "{text}");
+        }
     }
 }
 
@@ -151,6 +174,7 @@ fuzz_target!(|calls: Calls| {
         registry.begin_collection();
         if let Ok(checked) = check(&output, &plan, &shape, &scopes) {
             let _ = registry.apply(id, checked, &scopes, now);
+            write_events(checked, &plan, &scopes);
         }
         if let Some(gone) = gone.filter(|gone| (1..5).contains(gone)) {
             registry.scope_gone(gone);
