@@ -1,0 +1,173 @@
+//! In the kernel: what a run takes, and what comes before the first.
+
+use crate::{
+    byhand,
+    load::{DROPS, Load, RESETS},
+    measure,
+};
+use netsonde::{
+    bpf::{Loaded, Ring, Shared},
+    probe::{builtin, cache::Cache, engine::Engine, guest::Guest, limits::Limits, module::Module},
+    source::btf,
+};
+use netsonde_core::{
+    bpf::{
+        compile::{Budget, compile},
+        enums::EnumNames,
+        program::{Program, figure},
+    },
+    config,
+    query::{Asker, Query, plan},
+    table::{Catalogue, Hooks},
+};
+use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::{collections::BTreeSet, fs, path::Path, time::Instant};
+
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Nothing is kept back.
+const ALL: Budget = Budget { rate: 1_000_000_000, burst: u32::MAX };
+const ROUNDS: usize = 5;
+const ROUND_MILLIS: u64 = 250;
+
+fn catalogue() -> Catalogue {
+    Catalogue { hooks: Hooks::known(btf::read(Path::new(BTF)).unwrap()), ..Catalogue::default() }
+}
+
+/// The queries over tracepoints of the built-in probes: probe, name, text.
+fn queries() -> Vec<(&'static str, String, String)> {
+    let engine = Engine::new(2).unwrap();
+    let of = |probe: &'static str| {
+        let bytes = builtin::module(probe).unwrap();
+        let module = Module::from_bytes(&engine, probe, bytes, &Cache::none()).unwrap();
+        let limits = Limits::from(&config::Limits::default());
+        let plan = Guest::new(engine.clone(), probe, module, "{}".into(), limits).describe().unwrap();
+        plan.queries.into_iter().map(move |query| (probe, query.name, query.sql))
+    };
+    of("packet_loss").chain(of("tcp_reset")).collect()
+}
+
+pub fn starts() {
+    measure::alone("the kernel's types read and looked through", 20, || drop(btf::read(Path::new(BTF)).unwrap()));
+    let types = btf::read(Path::new(BTF)).unwrap();
+    measure::alone("what the computed columns need of them", 20, || drop(Hooks::known(types.clone())));
+    let (catalogue, (shared, _ring)) = (catalogue(), Shared::new(1 << 20).unwrap());
+    for (probe, name, sql) in queries() {
+        let what = |step| format!("{probe} {name}: {step}");
+        measure::alone(&what("plan"), 20, || drop(plan(&sql, &catalogue, Asker::Probe).unwrap()));
+        let query = plan(&sql, &catalogue, Asker::Probe).unwrap();
+        measure::alone(&what("compile"), 20, || drop(compile(&query, ALL).unwrap()));
+        let program = compile(&query, ALL).unwrap().program;
+        measure::alone(&what("load, with its maps"), 20, || drop(Loaded::load(&program, 0, &shared).unwrap()));
+        measure::alone(&what("the same, and attach"), 20, || {
+            Loaded::load(&program, 0, &shared).unwrap().attach().unwrap();
+        });
+    }
+}
+
+/// A program with the kernel's own account of it.
+struct Measured {
+    loaded: Loaded,
+    descriptor: i32,
+    /// Nanoseconds a run, by round.
+    nanos: Vec<f64>,
+}
+
+fn programs() -> BTreeSet<i32> {
+    let entries = fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+    let is_program = |entry: &fs::DirEntry| {
+        fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("\nprog_type:") && !text.contains("link_type"))
+    };
+    entries.filter(is_program).map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect()
+}
+
+impl Measured {
+    fn new(program: &Program, id: u32, shared: &Shared) -> Self {
+        let before = programs();
+        let loaded = Loaded::load(program, id, shared).unwrap();
+        let descriptor = *programs().difference(&before).next().unwrap();
+        Self { loaded, descriptor, nanos: Vec::new() }
+    }
+
+    /// Nanoseconds and runs, by the kernel.
+    fn spent(&self) -> (u64, u64) {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.descriptor)).unwrap();
+        let number = |name| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap();
+        (number("run_time_ns:"), number("run_cnt:"))
+    }
+
+    fn round(&mut self, load: &str, ring: &mut Ring) {
+        let (nanos, runs) = self.spent();
+        self.loaded.attach().unwrap();
+        Load::start(load, ROUND_MILLIS).wait();
+        self.loaded.detach();
+        ring.drain(usize::MAX, Instant::now() + std::time::Duration::from_secs(10), |_| ());
+        let (nanos, runs) = (self.spent().0 - nanos, self.spent().1 - runs);
+        self.nanos.push(nanos as f64 / runs.max(1) as f64);
+    }
+
+    fn median(&mut self) -> f64 {
+        self.nanos.sort_by(f64::total_cmp);
+        self.nanos[self.nanos.len() / 2]
+    }
+}
+
+/// Has the kernel take the time of all programs, for as long as this is open (BPF_ENABLE_STATS, of BPF_STATS_RUN_TIME).
+fn stats() -> OwnedFd {
+    let kind = 0_u32;
+    // SAFETY: the command reads one u32, and answers with a new descriptor.
+    let descriptor = unsafe { libc::syscall(libc::SYS_bpf, 32, &raw const kind, 4) };
+    assert!(descriptor >= 0, "these benches need root");
+    // SAFETY: new, and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(descriptor as i32) }
+}
+
+/// The hand-made program of the same effect, where there is one.
+fn by_hand(name: &str, sql: &str, query: &Query, catalogue: &Catalogue) -> Option<Program> {
+    let Hooks::Known { btf, layout } = &catalogue.hooks else { return None };
+    let reasons = EnumNames::of(btf, btf.enum_with("SKB_CONSUMED")?);
+    // Of the quoted names in the text, those that are reasons.
+    let quoted = sql.split('\'').skip(1).step_by(2);
+    let no_drop: Vec<i32> = quoted.filter_map(|name| Some(reasons.value(name)? as i32)).collect();
+    let hook = query.hook.as_deref()?;
+    match name {
+        "drops" => Some(byhand::drops(hook, layout, &no_drop)),
+        "drop_rows" => Some(byhand::drop_rows(hook, layout, &no_drop)),
+        _ => None,
+    }
+}
+
+pub fn runs() {
+    let stats = stats();
+    assert!(stats.as_raw_fd() >= 0);
+    let catalogue = catalogue();
+    let (shared, mut ring) = Shared::new(256 << 20).unwrap();
+    println!("a run in the kernel, by its own account, both ways of reading the clock included:");
+    for (probe, name, sql) in queries() {
+        let query = plan(&sql, &catalogue, Asker::Probe).unwrap();
+        let load = if probe == "tcp_reset" { RESETS } else { DROPS };
+        let program = compile(&query, ALL).unwrap().program;
+        let hand = by_hand(&name, &sql, &query, &catalogue);
+        shared.clear_figures(0).unwrap();
+        let mut ours = Measured::new(&program, 0, &shared);
+        let mut reference = hand.as_ref().map(|hand| Measured::new(hand, 1, &shared));
+        for _ in 0..ROUNDS {
+            if let Some(reference) = &mut reference {
+                reference.round(load, &mut ring);
+            }
+            ours.round(load, &mut ring);
+        }
+        let figures = shared.figures(0).unwrap();
+        let estimate = figures[figure::NANOS] as f64 / figures[figure::TIMED].max(1) as f64;
+        let (nanos, length) = (ours.median(), program.code.len());
+        print!(
+            "{:<24} {nanos:>6.0} ns, {length:>3} instructions; own estimate {estimate:.0} ns",
+            format!("{probe} {name}")
+        );
+        if let (Some(mut reference), Some(hand)) = (reference, hand) {
+            let (reference, length_by_hand) = (reference.median(), hand.code.len());
+            let ratios = (nanos / reference, length as f64 / length_by_hand as f64);
+            print!("   by hand {reference:.0} ns, {length_by_hand}   ratio {:.2}, {:.2}", ratios.0, ratios.1);
+        }
+        println!();
+    }
+}
