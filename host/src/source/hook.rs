@@ -199,7 +199,10 @@ impl Hooks {
         for program in self.programs().values_mut() {
             let Program { loaded, totals, compiled, .. } = program;
             if let Err(error) = loaded.take_groups(quiet, |key, values| totals.add(compiled, key, values)) {
-                tracing::warn!(probe = program.owner.probe, "Some counts stay in the kernel for now: {error}");
+                tracing::warn!(
+                    probe = program.owner.probe,
+                    "Some counts stay in the kernel until a later collection: {error}"
+                );
             }
         }
     }
