@@ -9,12 +9,13 @@ mod follow;
 pub mod kernel;
 pub mod namespaces;
 pub mod pages;
+pub mod passes;
 mod process;
+pub mod programs;
 pub mod reads;
 pub mod self_metrics;
 pub mod slot;
 pub mod streams;
-pub mod tracepoints;
 
 use crate::{
     bpf::kallsyms::Symbols,
@@ -30,6 +31,7 @@ use crate::{
     source::{
         btf,
         hook::{self, Hooks, Reader},
+        iter::{self, Passes},
         proc::ProcSource,
     },
 };
@@ -47,6 +49,7 @@ use netsonde_core::{
     table::{self, Catalogue},
 };
 use pages::AgentPages;
+use programs::{CompileOnly, Loaded};
 use rustix::time::{ClockId, clock_gettime};
 use slot::{Host, Slot, Spec};
 use std::{
@@ -57,7 +60,6 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
-use tracepoints::CompileOnly;
 
 /// How long the start waits for probes to describe themselves, before the first page is served without them.
 const START_WAIT: Duration = Duration::from_secs(3);
@@ -104,10 +106,11 @@ impl Agent {
         let engine = Engine::new(specs.len())?;
         let cache = open_cache(&config.cache_folder);
         let source = ProcSource::new(&config.proc_root, rustix::param::page_size() as u64);
-        let (types, tracing) = tracepoints(config);
+        let (types, tracing) = tracing(config);
+        let passes = Arc::new(Passes::default());
         let catalogue = Catalogue { hooks: types, ..source.catalogue() };
         let namespaces = Arc::new(Namespaces::new(places(config), scopes, clock));
-        let kernel = Kernel::start(namespaces.clone(), source, catalogue.clone())
+        let kernel = Kernel::start(namespaces.clone(), source, passes.clone(), catalogue.clone())
             .map_err(|source| StartError::Thread { name: "kernel", source })?;
 
         let rhythm = Rhythm {
@@ -118,20 +121,20 @@ impl Agent {
         let (requests, inbox) = mpsc::sync_channel::<Message>(MAX_WAITING);
         let symbols = || Symbols::new(&config.proc_root);
         let mut counts = None;
-        let mut host = Host { tracepoints: Arc::new(CompileOnly), answered: wake(requests.clone()) };
+        let mut host = Host { programs: Arc::new(CompileOnly), answered: wake(requests.clone()) };
         if let Some((hooks, reader)) = tracing {
             let (rows, shared) = (requests.clone(), shared.clone());
             streams::start(reader, hooks.clone(), namespaces.clone(), symbols(), shared, rows)
                 .map_err(|source| StartError::Thread { name: "streams", source })?;
-            host.tracepoints = hooks.clone();
+            host.programs = Arc::new(Loaded { hooks: hooks.clone(), passes });
             counts = Some(Counts::new(hooks, namespaces, symbols()));
         }
-        let collector_shared = shared.clone();
+        let (collector_shared, symbols) = (shared.clone(), Symbols::new(&config.proc_root));
         thread::Builder::new()
             .name("collector".into())
             .spawn(move || {
                 let slots = load(specs, &engine, &cache, &host);
-                let mut collector = Collector::new(kernel, counts, slots, catalogue, collector_shared, rhythm);
+                let mut collector = Collector::new(kernel, counts, symbols, slots, catalogue, collector_shared, rhythm);
                 collector.advance_within(START_WAIT);
                 collector.run(inbox);
             })
@@ -206,14 +209,17 @@ pub fn load(specs: Vec<Spec>, engine: &Engine, cache: &Cache, host: &Host) -> Ve
     })
 }
 
-/// The tracepoints of this node as tables, and what answers queries over them; without the one there is not the other.
-fn tracepoints(config: &Config) -> (table::Hooks, Option<(Arc<Hooks>, Reader)>) {
+/// What programs in this node's kernel can be asked, and what answers queries over tracepoints; without the one there is not the other.
+fn tracing(config: &Config) -> (table::Hooks, Option<(Arc<Hooks>, Reader)>) {
     let types = match btf::read(&config.btf) {
         Ok(types) => types,
         Err(error) => return (table::Hooks::Absent(error.to_string()), None),
     };
     match Hooks::new(hook_limits(&config.hooks)) {
-        Ok((hooks, reader)) => (table::Hooks::known(types), Some((Arc::new(hooks), reader))),
+        Ok((hooks, reader)) => {
+            let tables = iter::seeing(table::Hooks::known(types), &config.proc_root);
+            (tables, Some((Arc::new(hooks), reader)))
+        }
         Err(error) => (table::Hooks::Absent(error.to_string()), None),
     }
 }
@@ -232,7 +238,7 @@ fn wake(requests: mpsc::SyncSender<Message>) -> Arc<dyn Fn() + Send + Sync> {
 
 /// For those who only look at probes: no query of theirs is answered.
 pub fn nobody() -> Host {
-    Host { tracepoints: Arc::new(CompileOnly), answered: Arc::new(|| {}) }
+    Host { programs: Arc::new(CompileOnly), answered: Arc::new(|| {}) }
 }
 
 /// What the configuration says, else the host's name.

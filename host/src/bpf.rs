@@ -1,4 +1,4 @@
-//! Programs for tracepoints in the kernel: loading them, what they write, what they cost.
+//! Programs in the kernel, for tracepoints and for passes over its objects: loading them, what they write, what they cost.
 //!
 //! What a program is made of is decided in `netsonde_core::bpf`. Ring and its memory come from `aya`; maps, programs and links go through
 //! a few commands of bpf(2), in `sys.rs`, as `aya` takes programs from ELF files only and keys of a size known at compile time.
@@ -9,12 +9,14 @@ mod error;
 mod groups;
 pub mod kallsyms;
 mod map;
+mod pass;
 mod program;
 mod ring;
 mod shared;
 mod sys;
 
 pub use error::{BpfError, Denied, LoadError};
+pub use pass::{PassError, Passing};
 pub use program::Loaded;
 pub use ring::{Drained, Ring};
 pub use shared::{MAX_PROGRAMS, Shared};

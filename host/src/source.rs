@@ -3,6 +3,7 @@
 pub mod btf;
 mod enter;
 pub mod hook;
+pub mod iter;
 mod link;
 pub mod proc;
 mod read;

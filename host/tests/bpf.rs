@@ -215,8 +215,8 @@ fn a_refusal_shows_what_the_verifier_said_last() {
     let mut code = Code::of_threads(&[1]);
     code.op(0x79, 2, 7, 0, 0); // r2 = *(u64 *)(r7 + 0), but r7 is a number
     let error = Loaded::load(&code.program(RECORDS), 1, &shared).unwrap_err();
-    let LoadError::Refused { tracepoint, lines, .. } = &error else { panic!("{error}") };
-    assert_eq!(tracepoint, assemble::TRACEPOINT);
+    let LoadError::Refused { table, lines, .. } = &error else { panic!("{error}") };
+    assert_eq!(*table, format!("hook.{}", assemble::TRACEPOINT));
     assert!((1..=12).contains(&lines.len()), "{error}");
     assert!(lines.iter().any(|line| line.contains("R7 invalid mem access")), "{error}");
     assert!(error.to_string().contains("R7 invalid mem access"), "{error}");
@@ -281,7 +281,7 @@ fn missing_capabilities_are_named() {
     let program = counter();
     let load = || Loaded::load(&program, 1, &shared).map(drop).map_err(|error| error.to_string());
     let make = || Shared::new(RING).map(drop).map_err(|error| error.to_string());
-    let start = "load a BPF program for the tracepoint task_rename: not permitted (EPERM), the agent lacks ";
+    let start = "load a BPF program for hook.task_rename: not permitted (EPERM), the agent lacks ";
 
     let error = with(CapabilitySet::BPF, load).unwrap_err();
     assert!(error.starts_with(&format!("{start}CAP_PERFMON; give it CAP_PERFMON")), "{error}");

@@ -11,6 +11,7 @@ pub mod enums;
 pub mod hook;
 pub mod layout;
 pub mod listing;
+pub mod pass;
 pub mod path;
 pub mod program;
 pub mod record;

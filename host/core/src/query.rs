@@ -121,6 +121,11 @@ impl Query {
         self.per == Per::Event && self.grouping.is_some()
     }
 
+    /// Whether a program in the kernel answers it, whenever it is asked.
+    pub fn is_pass(&self) -> bool {
+        self.per == Per::Pass
+    }
+
     /// The columns whose names are symbols of the kernel: addresses, to be looked up all at once.
     pub fn symbol_columns(&self) -> Vec<usize> {
         let symbols = self.sources.iter().filter_map(|source| match source {
@@ -152,6 +157,16 @@ impl Query {
         };
         let Some(grouping) = &self.grouping else { return Answered::default() };
         self.groups(&sources, group::regroup(grouping, &sources, &selected, partial))
+    }
+
+    /// Answers a query from the rows of a pass, which the kernel has filtered.
+    pub fn run_pass(&self, rows: usize, columns: &[&Column], names: &dyn Naming) -> Answered {
+        let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
+        let selected = match &self.afterwards {
+            None => (0..rows as u32).collect(),
+            Some(filter) => filter::select(filter, &sources, rows),
+        };
+        Answered { batch: self.finish(&sources, selected, &[]), overflows: 0 }
     }
 
     fn groups(&self, sources: &[Cow<Column>], groups: group::Groups) -> Answered {

@@ -8,6 +8,7 @@ use crate::{
         enums::EnumNames,
         hook::{Hook, HookError},
         layout::Layout,
+        pass,
     },
 };
 use std::sync::Arc;
@@ -137,6 +138,8 @@ pub enum Per {
     Node,
     /// Never: a row comes with each event.
     Event,
+    /// Once, by a program in the kernel that sees each of its objects: the rows are of all namespaces.
+    Pass,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,12 +185,15 @@ pub struct Catalogue {
     pub hooks: Hooks,
 }
 
-/// The tracepoints of this node, each a table `hook.<tracepoint>`.
+/// What programs in this node's kernel can be asked: its tracepoints, each a table `hook.<tracepoint>`, and its own objects, each kind a
+/// table `iter.<kind>`.
 #[derive(Clone, Debug)]
 pub enum Hooks {
     Known {
         btf: Arc<Btf>,
         layout: Arc<Layout>,
+        /// Why passes over the kernel's objects would not see all of the node.
+        blind: Option<String>,
     },
     /// None, and why.
     Absent(String),
@@ -203,7 +209,9 @@ impl Default for Hooks {
 impl PartialEq for Hooks {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Hooks::Known { btf: a, .. }, Hooks::Known { btf: b, .. }) => Arc::ptr_eq(a, b),
+            (Hooks::Known { btf: a, blind: x, .. }, Hooks::Known { btf: b, blind: y, .. }) => {
+                Arc::ptr_eq(a, b) && x == y
+            }
             (Hooks::Absent(a), Hooks::Absent(b)) => a == b,
             _ => false,
         }
@@ -215,7 +223,15 @@ impl Eq for Hooks {}
 impl Hooks {
     pub fn known(btf: Arc<Btf>) -> Self {
         let layout = Arc::new(Layout::of(&btf));
-        Hooks::Known { btf, layout }
+        Hooks::Known { btf, layout, blind: None }
+    }
+
+    /// Takes the tables of the kernel's objects away, and says why.
+    pub fn without_passes(self, why: String) -> Self {
+        match self {
+            Hooks::Known { btf, layout, .. } => Hooks::Known { btf, layout, blind: Some(why) },
+            absent => absent,
+        }
     }
 
     /// The names of all tracepoints, without `hook.`, by alphabet.
@@ -232,14 +248,36 @@ impl Hooks {
     /// If this kernel has none of that name, with near ones, or none at all.
     pub fn find(&self, name: &str) -> Result<(Hook, &Btf), HookError> {
         match self {
-            Hooks::Known { btf, layout } => Ok((Hook::find(btf, layout, name)?, btf)),
-            Hooks::Absent(why) => Err(HookError::absent(format!("this node cannot give hook.{name}: {why}"))),
+            Hooks::Known { btf, layout, .. } => Ok((Hook::find(btf, layout, name)?, btf)),
+            Hooks::Absent(why) => Err(HookError::absent(format!("this node cannot give {HOOK}{name}: {why}"))),
         }
+    }
+
+    /// A kind of the kernel's objects by its name without `iter.`.
+    ///
+    /// # Errors
+    /// If there is none of that name, or this kernel or this agent cannot look at them.
+    pub fn find_pass(&self, name: &str) -> Result<(Hook, &Btf), HookError> {
+        let absent = |why: &str| HookError::absent(format!("this node cannot give {ITER}{name}: {why}"));
+        match self {
+            Hooks::Known { btf, layout, blind } => {
+                let found = pass::find(btf, layout, name)?;
+                blind.as_deref().map_or(Ok((found, btf)), |why| Err(absent(why)))
+            }
+            Hooks::Absent(why) => Err(absent(why)),
+        }
+    }
+
+    /// A table of either kind, by its whole name; None: it is of neither.
+    pub fn find_table(&self, name: &str) -> Option<Result<(Hook, &Btf), HookError>> {
+        let hook = name.strip_prefix(HOOK).map(|name| self.find(name));
+        hook.or_else(|| name.strip_prefix(ITER).map(|name| self.find_pass(name)))
     }
 }
 
-/// The name of the schema of tracepoints, with its dot.
+/// The name of the schema of tracepoints, with its dot, and of that of the kernel's objects.
 pub const HOOK: &str = "hook.";
+pub const ITER: &str = "iter.";
 
 impl Catalogue {
     pub fn table(&self, name: &str) -> Option<&Table> {

@@ -8,12 +8,13 @@ mod streams;
 use super::{
     board::Shared,
     counts::Counts,
-    kernel::{Kernel, KernelError, Look},
+    kernel::{Kernel, KernelError, Look, Wanted},
+    passes,
     reads::Reads,
     slot::{Planned, Slot},
     streams::Stream,
 };
-use crate::{probe::guest::Processed, source::proc::Read};
+use crate::{bpf::kallsyms::Symbols, probe::guest::Processed};
 use netsonde_core::{
     batch::{Batch, Column, Values},
     event::Origins,
@@ -76,7 +77,8 @@ pub struct Collector {
     pub rhythm: Rhythm,
     /// What the kernel counts itself; None: no tracepoint can be asked here.
     counts: Option<Counts>,
-    reads: Arc<Vec<Read>>,
+    symbols: Symbols,
+    wanted: Wanted,
     retention: Retention,
     calls: u64,
     /// Scopes that are no more since the last collection.
@@ -87,6 +89,7 @@ impl Collector {
     pub fn new(
         kernel: Kernel,
         counts: Option<Counts>,
+        symbols: Symbols,
         slots: Vec<Slot>,
         catalogue: Catalogue,
         shared: Arc<Shared>,
@@ -99,7 +102,8 @@ impl Collector {
             catalogue,
             shared,
             rhythm,
-            reads: Arc::default(),
+            symbols,
+            wanted: Wanted::default(),
             retention: Retention::default(),
             calls: 0,
             gone: Vec::new(),
@@ -171,12 +175,12 @@ impl Collector {
 
     /// Reads the tables, and at the same time takes what the kernel has counted: each waits for the kernel.
     fn look(&mut self, deadline: Instant) -> Result<Look, KernelError> {
-        let (kernel, reads) = (&self.kernel, self.reads.clone());
+        let (kernel, wanted) = (&self.kernel, self.wanted.clone());
         let look = match &self.counts {
-            None => kernel.look(reads, deadline),
+            None => kernel.look(wanted, deadline),
             Some(counts) => thread::scope(|scope| {
                 let counting = scope.spawn(|| counts.collect());
-                let look = kernel.look(reads, deadline);
+                let look = kernel.look(wanted, deadline);
                 // It has no result, and a panic there is logged by then.
                 let _ = counting.join();
                 look
@@ -223,7 +227,8 @@ impl Collector {
         for slot in &mut self.slots {
             slot.bind(&mut reads);
         }
-        self.reads = Arc::new(reads.0);
+        let passes = self.slots.iter().flat_map(Slot::passes).collect();
+        self.wanted = Wanted { reads: Arc::new(reads.0), passes: Arc::new(passes) };
     }
 
     /// Gives every probe that runs its answers. Returns, by slot, what it was given.
@@ -238,7 +243,7 @@ impl Collector {
                 delivered.push(None);
                 continue;
             }
-            let (answers, overflows) = answers(&slot.queries, look, self.counts.as_ref(), &scopes);
+            let (answers, overflows) = answers(&slot.queries, look, self.counts.as_ref(), &mut self.symbols, &scopes);
             let call = Call {
                 kind: CallKind::Collection,
                 id: self.calls,
@@ -308,7 +313,9 @@ impl Delivered {
     pub fn of(call: &Call, overflows: u64, slot: &Slot) -> Self {
         let query = |answer: &Answer| (answer.query as usize, answer.result.as_ref().ok().map(|batch| batch.rows));
         let fields = |query: u32| match slot.queries.get(query as usize) {
-            Some(Planned::Runs(query, _) | Planned::Hooked(query, _)) => query.fields.as_slice(),
+            Some(Planned::Runs(query, _) | Planned::Hooked(query, _) | Planned::Passed(query, _)) => {
+                query.fields.as_slice()
+            }
             Some(Planned::Absent(_)) | None => &[],
         };
         let origins = if slot.plan.events.is_empty() { Origins::default() } else { Origins::of_tables(call, fields) };
@@ -326,6 +333,7 @@ fn answers(
     queries: &[Planned],
     look: &Result<Look, KernelError>,
     counts: Option<&Counts>,
+    symbols: &mut Symbols,
     scopes: &Scopes,
 ) -> (Vec<Answer>, u64) {
     let mut overflows = 0;
@@ -336,6 +344,22 @@ fn answers(
             Planned::Hooked(query, hook) if !query.is_stream() => {
                 let answered = counts
                     .map_or_else(|| Err("nothing was counted".into()), |counts| counts.answer(query, *hook, scopes));
+                let result = answered.and_then(|answered| {
+                    overflows += answered.overflows;
+                    bounded(answered.batch)
+                });
+                answers.push(Answer { query: index as u32, result, failed_scopes: Vec::new() });
+                continue;
+            }
+            Planned::Passed(query, pass) => {
+                let answered = match look {
+                    Err(error) => Err(error.to_string()),
+                    Ok(look) => match look.passed.get(pass) {
+                        None => Err("no pass was made".to_owned()),
+                        Some(Err(why)) => Err(why.clone()),
+                        Some(Ok(passed)) => Ok(passes::answer(query, passed, symbols, scopes)),
+                    },
+                };
                 let result = answered.and_then(|answered| {
                     overflows += answered.overflows;
                     bounded(answered.batch)

@@ -1,16 +1,22 @@
-//! The thread that looks at the kernel: which namespaces there are, and what their tables say.
+//! The thread that looks at the kernel: which namespaces there are, what their tables say, and what passes over its objects give.
 //!
 //! A read of procfs or of rtnetlink may wait for a lock of the kernel's. The collection then goes on without it: whoever asks here waits
 //! until a deadline, not for the kernel.
 
-use super::namespaces::{Namespaces, Walked};
+use super::{
+    namespaces::{Namespaces, Walked},
+    streams::Whose,
+};
 use crate::{
     scope::netns::WalkError,
-    source::proc::{Collected, ProcSource, Read},
+    source::{
+        iter::{PassId, Passed, Passes},
+        proc::{Collected, ProcSource, Read},
+    },
 };
 use netsonde_core::{scope::ScopeId, table::Catalogue};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{
         Arc,
@@ -45,6 +51,8 @@ pub struct Look {
     /// Why none of the namespaces is known to be the host's.
     pub no_host: Option<String>,
     pub collected: Collected,
+    /// What each pass gave, or why it gave nothing.
+    pub passed: HashMap<PassId, Result<Passed, String>>,
     /// The tables of this node, if they are not the same as before.
     pub catalogue: Option<Catalogue>,
 }
@@ -61,8 +69,15 @@ impl Look {
     }
 }
 
+/// What is wanted of the kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub reads: Arc<Vec<Read>>,
+    pub passes: Arc<Vec<PassId>>,
+}
+
 struct Request {
-    reads: Arc<Vec<Read>>,
+    wanted: Wanted,
     deadline: Instant,
     reply: SyncSender<Result<Look, KernelError>>,
 }
@@ -87,9 +102,15 @@ impl Kernel {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(namespaces: Arc<Namespaces>, source: ProcSource, catalogue: Catalogue) -> std::io::Result<Self> {
+    pub fn start(
+        namespaces: Arc<Namespaces>,
+        source: ProcSource,
+        passes: Arc<Passes>,
+        catalogue: Catalogue,
+    ) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::sync_channel::<Request>(1);
-        let mut reader = Reader { namespaces, source, reads: Arc::default(), catalogue, looked: Instant::now() };
+        let mut reader =
+            Reader { namespaces, source, passes, reads: Arc::default(), catalogue, looked: Instant::now() };
         thread::Builder::new().name("kernel".into()).spawn(move || {
             for request in inbox {
                 let look = reader.look(&request);
@@ -100,14 +121,14 @@ impl Kernel {
         Ok(Self { requests })
     }
 
-    /// Walks the namespaces and reads the tables, until `deadline`.
+    /// Walks the namespaces, reads the tables and makes the passes, until `deadline`.
     ///
     /// # Errors
     /// [`KernelError`]: then every table has failed for this collection.
-    pub fn look(&self, reads: Arc<Vec<Read>>, deadline: Instant) -> Result<Look, KernelError> {
+    pub fn look(&self, wanted: Wanted, deadline: Instant) -> Result<Look, KernelError> {
         let (reply, answer) = mpsc::sync_channel(1);
         let began = Instant::now();
-        self.requests.try_send(Request { reads, deadline, reply }).map_err(|error| match error {
+        self.requests.try_send(Request { wanted, deadline, reply }).map_err(|error| match error {
             TrySendError::Full(_) => KernelError::Busy,
             TrySendError::Disconnected(_) => KernelError::Ended,
         })?;
@@ -122,6 +143,7 @@ impl Kernel {
 struct Reader {
     namespaces: Arc<Namespaces>,
     source: ProcSource,
+    passes: Arc<Passes>,
     reads: Arc<Vec<Read>>,
     catalogue: Catalogue,
     looked: Instant,
@@ -129,14 +151,24 @@ struct Reader {
 
 impl Reader {
     fn look(&mut self, request: &Request) -> Result<Look, KernelError> {
-        if !Arc::ptr_eq(&self.reads, &request.reads) {
-            self.reads = request.reads.clone();
+        if !Arc::ptr_eq(&self.reads, &request.wanted.reads) {
+            self.reads = request.wanted.reads.clone();
             self.source.prepare(self.reads.to_vec());
         }
         let Walked { namespaces, hidden, no_host } = self.namespaces.look()?;
         let collected = self.source.collect(&namespaces, request.deadline);
+        let passed = self.pass(request);
         let catalogue = self.new_catalogue();
-        Ok(Look { namespaces: namespaces.len(), hidden, no_host, collected, catalogue })
+        Ok(Look { namespaces: namespaces.len(), hidden, no_host, collected, passed, catalogue })
+    }
+
+    fn pass(&self, request: &Request) -> HashMap<PassId, Result<Passed, String>> {
+        let mut whose = Whose::new(&self.namespaces);
+        let mut pass = |id: &PassId| {
+            let passed = self.passes.pass(*id, request.deadline, &mut |netns| whose.scope(netns));
+            (*id, passed.map_err(|error| error.to_string()))
+        };
+        request.wanted.passes.iter().map(&mut pass).collect()
     }
 
     fn new_catalogue(&mut self) -> Option<Catalogue> {

@@ -3,7 +3,7 @@
 mod queries;
 mod waiting;
 
-use super::{backoff::Backoff, collector::Delivered, tracepoints::Tracepoints};
+use super::{backoff::Backoff, collector::Delivered, programs::Programs};
 use crate::probe::{
     cache::Cache,
     engine::Engine,
@@ -35,7 +35,7 @@ pub const START_GRACE: Duration = Duration::from_millis(50);
 /// What a slot needs of the agent around it.
 #[derive(Clone)]
 pub struct Host {
-    pub tracepoints: Arc<dyn Tracepoints>,
+    pub programs: Arc<dyn Programs>,
     /// Called when the probe has answered a call.
     pub answered: Arc<dyn Fn() + Send + Sync>,
 }

@@ -66,27 +66,27 @@ pub enum BpfError {
 /// What fails about a program.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("load a BPF program for the tracepoint {tracepoint}: {denied}")]
-    NotPermitted { tracepoint: String, denied: Denied },
-    #[error("the kernel refuses the BPF program for the tracepoint {tracepoint}: {error}; {}", verifier(.lines))]
+    #[error("load a BPF program for {table}: {denied}")]
+    NotPermitted { table: String, denied: Denied },
+    #[error("the kernel refuses the BPF program for {table}: {error}; {}", verifier(.lines))]
     Refused {
-        tracepoint: String,
+        table: String,
         error: Errno,
         /// What the kernel's verifier said last; empty if it said nothing.
         lines: Vec<String>,
     },
     #[error(
-        "the BPF program for the tracepoint {tracepoint} is too large for this kernel ({instructions} instructions); ask for fewer columns \
+        "the BPF program for {table} is too large for this kernel ({instructions} instructions); ask for fewer columns \
          or split the query"
     )]
-    TooLarge { tracepoint: String, instructions: usize },
-    #[error("attach a BPF program to the tracepoint {tracepoint}: {error}")]
-    Attach { tracepoint: String, error: Errno },
-    #[error("maps for the tracepoint {tracepoint}: {source}")]
-    Map { tracepoint: String, source: BpfError },
+    TooLarge { table: String, instructions: usize },
+    #[error("attach a BPF program to {table}: {error}")]
+    Attach { table: String, error: Errno },
+    #[error("maps for {table}: {source}")]
+    Map { table: String, source: BpfError },
     /// Not the user's fault, and nothing that a kernel can cause.
-    #[error("the BPF program for the tracepoint {tracepoint} is not complete: {what}; please report this")]
-    Malformed { tracepoint: String, what: String },
+    #[error("the BPF program for {table} is not complete: {what}; please report this")]
+    Malformed { table: String, what: String },
 }
 
 fn verifier(lines: &[String]) -> String {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_refusal_ends_with_the_verifiers_words() {
         let refused = |lines: &[&str]| LoadError::Refused {
-            tracepoint: "kfree_skb".into(),
+            table: "hook.kfree_skb".into(),
             error: Errno::ACCESS,
             lines: lines.iter().map(ToString::to_string).collect(),
         };

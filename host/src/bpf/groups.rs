@@ -1,4 +1,4 @@
-//! One of a program's two maps of groups.
+//! A map of groups that is emptied as a whole: one of a program's two, or a pass's only one.
 
 use super::{
     cpus::Cpus,
@@ -15,6 +15,9 @@ use rustix::{
 const BYTES: usize = 4 << 20;
 const FEWEST: usize = 1024;
 const MOST: usize = 4096;
+
+/// What a pass may come to. Memory is taken as entries come.
+const OF_A_PASS: usize = 65_536;
 
 /// What the values that are read at once take. A bucket holds a few entries, and has to fit.
 const READ_BYTES: usize = 256 << 10;
@@ -38,6 +41,17 @@ impl Groups {
         // Not allocated as needed (BPF_F_NO_PREALLOC): a tracepoint may be where memory cannot be had.
         let shape = Shape { name, kind: Kind::PerCpuHash, key_bytes, value_bytes, entries: entries as u32 };
         Ok(Self { map: Map::new(shape, cpus)?, entries })
+    }
+
+    /// The same for a pass, which has one value for all CPUs.
+    pub(super) fn of_pass(
+        name: &'static str,
+        key_bytes: usize,
+        value_bytes: usize,
+        cpus: Cpus,
+    ) -> Result<Self, BpfError> {
+        let shape = Shape { name, kind: Kind::Hash, key_bytes, value_bytes, entries: OF_A_PASS as u32 };
+        Ok(Self { map: Map::new(shape, cpus)?, entries: OF_A_PASS })
     }
 
     /// Moves all groups out of the map: to `each` its key, and its values, one for each CPU, each in a multiple of eight bytes. Nobody may

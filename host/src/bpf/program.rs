@@ -24,7 +24,7 @@ const TOKENS: u32 = 4096;
 /// A loaded program. Dropped, it is detached and gone.
 #[derive(Debug)]
 pub struct Loaded {
-    tracepoint: String,
+    table: String,
     link: Option<OwnedFd>,
     program: OwnedFd,
     maps: Maps,
@@ -40,29 +40,29 @@ struct Maps {
 impl Loaded {
     /// Loads a program under a number that no other loaded one has, below [`MAX_PROGRAMS`]. It does not run before it is attached.
     pub fn load(program: &Program, id: u32, shared: &Shared) -> Result<Self, LoadError> {
-        let tracepoint = || program.tracepoint.clone();
-        let malformed = |what| LoadError::Malformed { tracepoint: tracepoint(), what };
+        let table = || program.table.clone();
+        let malformed = |what| LoadError::Malformed { table: table(), what };
         if id >= MAX_PROGRAMS {
             return Err(malformed(format!("its number {id} is not below {MAX_PROGRAMS}")));
         }
         if let Writes::Groups { key_bytes: 0, .. } | Writes::Groups { value_bytes: 0, .. } = program.writes {
             return Err(malformed("its groups have no key or no value".to_owned()));
         }
-        let maps = Maps::new(program, shared).map_err(|source| LoadError::Map { tracepoint: tracepoint(), source })?;
+        let maps = Maps::new(program, shared).map_err(|source| LoadError::Map { table: table(), source })?;
         let code = patched(program, |patch| match patch {
             Patch::Id => Some(id),
             Patch::Map(map) => maps.descriptor(map, shared).map(|fd| fd.as_raw_fd() as u32),
         });
-        let loaded = load(program, &code.map_err(malformed)?)?;
-        Ok(Self { tracepoint: tracepoint(), link: None, program: loaded, maps })
+        let loaded = load(program, sys::Attach::Tracepoint, &code.map_err(malformed)?)?;
+        Ok(Self { table: table(), link: None, program: loaded, maps })
     }
 
     /// Lets the program run from now on.
     pub fn attach(&mut self) -> Result<(), LoadError> {
         if self.link.is_none() {
             let link = sys::attach(self.program.as_fd()).map_err(|error| match error {
-                Errno::PERM => LoadError::NotPermitted { tracepoint: self.tracepoint.clone(), denied: Denied::now() },
-                error => LoadError::Attach { tracepoint: self.tracepoint.clone(), error },
+                Errno::PERM => LoadError::NotPermitted { table: self.table.clone(), denied: Denied::now() },
+                error => LoadError::Attach { table: self.table.clone(), error },
             })?;
             self.link = Some(link);
         }
@@ -123,12 +123,13 @@ impl Maps {
             program::Map::Switch => Some(shared.switch_fd()),
             program::Map::Tokens => self.tokens.as_ref().map(AsFd::as_fd),
             program::Map::Groups(index) => self.groups.as_ref()?.get(index).map(AsFd::as_fd),
+            program::Map::Seen => None,
         }
     }
 }
 
 /// The code with its immediates written. An error says which of them could not be.
-fn patched(program: &Program, number: impl Fn(Patch) -> Option<u32>) -> Result<Vec<u64>, String> {
+pub(super) fn patched(program: &Program, number: impl Fn(Patch) -> Option<u32>) -> Result<Vec<u64>, String> {
     let mut code = program.code.clone();
     for &(at, patch) in &program.patches {
         let number = number(patch).ok_or_else(|| format!("it has no {patch:?}"))?;
@@ -139,18 +140,20 @@ fn patched(program: &Program, number: impl Fn(Patch) -> Option<u32>) -> Result<V
 }
 
 /// Loads without a log, which takes the verifier no time; and again with one, if it is needed.
-fn load(program: &Program, code: &[u64]) -> Result<OwnedFd, LoadError> {
-    let tracepoint = program.tracepoint.clone();
-    let error = match sys::load_program(&tracepoint, program.attach_btf_id, code, None) {
+pub(super) fn load(program: &Program, kind: sys::Attach, code: &[u64]) -> Result<OwnedFd, LoadError> {
+    let table = program.table.clone();
+    let name = table.split_once('.').map_or(&*table, |(_, name)| name);
+    let load = |log| sys::load_program(name, kind, program.attach_btf_id, code, log);
+    let error = match load(None) {
         Ok(loaded) => return Ok(loaded),
-        Err(Errno::PERM) => return Err(LoadError::NotPermitted { tracepoint, denied: Denied::now() }),
-        Err(Errno::TOOBIG) => return Err(LoadError::TooLarge { tracepoint, instructions: code.len() }),
+        Err(Errno::PERM) => return Err(LoadError::NotPermitted { table, denied: Denied::now() }),
+        Err(Errno::TOOBIG) => return Err(LoadError::TooLarge { table, instructions: code.len() }),
         Err(error) => error,
     };
     let mut log = vec![0; LOG_BYTES];
-    match sys::load_program(&tracepoint, program.attach_btf_id, code, Some(&mut log)) {
+    match load(Some(&mut log)) {
         Ok(loaded) => Ok(loaded),
-        Err(_) => Err(LoadError::Refused { tracepoint, error, lines: last_lines(&log) }),
+        Err(_) => Err(LoadError::Refused { table, error, lines: last_lines(&log) }),
     }
 }
 
@@ -175,7 +178,7 @@ mod tests {
 
     fn program(patches: Vec<(usize, Patch)>) -> Program {
         Program {
-            tracepoint: "task_rename".into(),
+            table: "hook.task_rename".into(),
             attach_btf_id: 1,
             code: vec![0x1111_1111_0000_0018, 0, u64::MAX],
             patches,

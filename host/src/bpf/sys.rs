@@ -16,9 +16,22 @@ const MAP_GET_NEXT_KEY: u32 = 4;
 const PROG_LOAD: u32 = 5;
 const RAW_TRACEPOINT_OPEN: u32 = 17;
 const MAP_LOOKUP_AND_DELETE_BATCH: u32 = 25;
+const LINK_CREATE: u32 = 28;
+const ITER_CREATE: u32 = 33;
 
 const PROG_TYPE_TRACING: u32 = 26;
-const TRACE_RAW_TP: u32 = 23;
+
+/// What a program for tracing is attached to: `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attach {
+    /// BPF_TRACE_RAW_TP.
+    Tracepoint = 23,
+    /// BPF_TRACE_ITER.
+    Iterator = 28,
+}
+
+/// Memory for entries is taken as they come.
+const BPF_F_NO_PREALLOC: u32 = 1;
 
 /// ENOTSUPP, the kernel's own: the map's type has no such operation.
 pub(super) const NOT_SUPPORTED: Errno = Errno::from_raw_os_error(524);
@@ -28,6 +41,7 @@ const LOADS: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    Hash = 1,
     Array = 2,
     PerCpuHash = 5,
     PerCpuArray = 6,
@@ -94,6 +108,24 @@ struct ProgLoad {
     line_info: u64,
     line_info_cnt: u32,
     attach_btf_id: u32,
+}
+
+/// BPF_LINK_CREATE's, for an iterator over everything.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    iter_info: u64,
+    iter_info_len: u32,
+    pad: u32,
+}
+
+#[repr(C)]
+struct IterCreate {
+    link_fd: u32,
+    flags: u32,
 }
 
 #[repr(C)]
@@ -177,6 +209,8 @@ impl Map {
             value_size: size(value)?,
             max_entries: entries,
             inner_map_fd: inner.map_or(0, |inner| number(inner.as_fd())),
+            // A pass runs where memory can be had.
+            map_flags: if kind == Kind::Hash { BPF_F_NO_PREALLOC } else { 0 },
             map_name: kernel_name(name),
             ..MapCreate::default()
         };
@@ -185,7 +219,7 @@ impl Map {
         // To user space, a value by CPU is that of each possible CPU, in multiples of eight bytes (bpf_percpu_hash_copy).
         let value = match kind {
             Kind::PerCpuHash | Kind::PerCpuArray => value.next_multiple_of(8) * cpus.get(),
-            Kind::Array | Kind::LruHash | Kind::ArrayOfMaps => value,
+            Kind::Hash | Kind::Array | Kind::LruHash | Kind::ArrayOfMaps => value,
         };
         Ok(Self { fd, key, value })
     }
@@ -271,12 +305,13 @@ impl AsFd for Map {
     }
 }
 
-/// Loads a program for a tracepoint with BTF. `log`: where the verifier tells why not, as text that ends with a zero byte.
+/// Loads a program for a tracepoint or an iterator with BTF. `log`: where the verifier tells why not, as text that ends with a zero byte.
 ///
 /// The program is declared to be under the GPL: the kernel gives helpers and functions for tracing to no others. That is said of the
 /// generated program that the kernel gets, and of nothing else.
 pub(super) fn load_program(
     name: &str,
+    kind: Attach,
     attach_btf_id: u32,
     code: &[u64],
     mut log: Option<&mut [u8]>,
@@ -294,7 +329,7 @@ pub(super) fn load_program(
         log_size,
         log_buf,
         prog_name: kernel_name(name),
-        expected_attach_type: TRACE_RAW_TP,
+        expected_attach_type: kind as u32,
         attach_btf_id,
         ..ProgLoad::default()
     };
@@ -316,4 +351,26 @@ pub(super) fn attach(program: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut attr = RawTracepoint { name: 0, prog_fd: number(program), pad: 0 };
     // SAFETY: RawTracepoint is the start of the kernel's structure, its pointer is null, and the answer is a new descriptor.
     unsafe { bpf_descriptor(RAW_TRACEPOINT_OPEN, &mut attr) }
+}
+
+/// Makes a link through which an iterator's program can be run.
+pub(super) fn link_iterator(program: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let mut attr = LinkCreate {
+        prog_fd: number(program),
+        target_fd: 0,
+        attach_type: Attach::Iterator as u32,
+        flags: 0,
+        iter_info: 0,
+        iter_info_len: 0,
+        pad: 0,
+    };
+    // SAFETY: LinkCreate is the start of the kernel's structure, its pointer is null, and the answer is a new descriptor.
+    unsafe { bpf_descriptor(LINK_CREATE, &mut attr) }
+}
+
+/// Begins a pass: a descriptor to be read to its end, which runs the program.
+pub(super) fn begin_pass(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let mut attr = IterCreate { link_fd: number(link), flags: 0 };
+    // SAFETY: IterCreate is the kernel's structure, without pointers, and the answer is a new descriptor.
+    unsafe { bpf_descriptor(ITER_CREATE, &mut attr) }
 }

@@ -4,7 +4,7 @@ use super::{ConfigArgs, Failure, PlaceArgs, print};
 use crate::{
     agent::{kernel::Places, namespaces::Walked},
     scope::netns::{Walk, walk},
-    source::{btf, proc::ProcSource},
+    source::{btf, iter, proc::ProcSource},
 };
 use netsonde_core::{
     config::{self, Config},
@@ -57,7 +57,7 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Everything that can be asked here, tracepoints too.
 pub fn catalogue(places: &Places, btf: &Path) -> Catalogue {
-    Catalogue { hooks: hooks(btf), ..source(places).catalogue() }
+    Catalogue { hooks: iter::seeing(hooks(btf), &places.proc_root), ..source(places).catalogue() }
 }
 
 /// The tracepoints, if the kernel tells its types.

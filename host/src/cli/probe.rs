@@ -132,7 +132,7 @@ fn name_of(source: &Source) -> String {
 fn state(sql: &str, catalogue: &Catalogue) -> Result<(), String> {
     let query = query::plan(sql, catalogue, Asker::Probe).map_err(|error| error.to_string())?;
     match query.per {
-        Per::Event => compile(&query, Budget::default()).map(drop).map_err(|error| error.to_string()),
+        Per::Event | Per::Pass => compile(&query, Budget::default()).map(drop).map_err(|error| error.to_string()),
         Per::Namespace | Per::Node => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod cell;
 mod hook;
+mod pass;
 
 use super::{
     Failure, PlaceArgs, load,
@@ -62,7 +63,7 @@ impl Query {
                 format!("{} is read once: --follow, --for and --count are for tracepoints (hook.*)", query.table);
             return Err(Failure::wrong([message]));
         }
-        self.run_table(&query, &places)
+        if query.per == Per::Pass { self.run_pass(&query, places) } else { self.run_table(&query, &places) }
     }
 
     fn run_table(&self, query: &query::Query, places: &Places) -> Result<(), Failure> {

@@ -138,6 +138,7 @@ fn per(per: Per) -> &'static str {
         Per::Namespace => "once a namespace",
         Per::Node => "once",
         Per::Event => "as it happens",
+        Per::Pass => "in one pass",
     }
 }
 

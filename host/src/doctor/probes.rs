@@ -4,6 +4,7 @@ use super::Check;
 use crate::{
     agent::{
         self, board,
+        programs::Loaded,
         slot::{Health, Host, Slot},
     },
     probe::{cache::Cache, engine::Engine},
@@ -32,7 +33,10 @@ pub fn look(config: &Config, catalogue: Catalogue) -> (Vec<Check>, Option<String
     let slots: Result<_, String> = with_default(NoSubscriber::default(), || {
         let engine = Engine::new(specs.len()).map_err(|error| error.to_string())?;
         let host = match &hooks {
-            Ok(hooks) => Host { tracepoints: hooks.clone(), ..agent::nobody() },
+            Ok(hooks) => {
+                let programs = Loaded { hooks: hooks.clone(), passes: Arc::default() };
+                Host { programs: Arc::new(programs), ..agent::nobody() }
+            }
             Err(_) => agent::nobody(),
         };
         Ok(started(agent::load(specs, &engine, &cache(config), &host), &catalogue))

@@ -15,6 +15,7 @@ use netsonde_core::{
     },
     query::Query,
     scope::ScopeId,
+    table::HOOK,
 };
 use std::{
     collections::BTreeMap,
@@ -139,7 +140,7 @@ impl Hooks {
             query = owner.query,
             "A program of {} instructions is attached to {}.",
             compiled.program.code.len(),
-            compiled.program.tracepoint
+            compiled.program.table
         );
         programs.insert(
             id,
@@ -258,7 +259,7 @@ impl Hooks {
             let counts = self.shared.figures(id).ok()?;
             Some(Figures {
                 owner: program.owner.clone(),
-                tracepoint: program.compiled.program.tracepoint.clone(),
+                tracepoint: program.query.table.strip_prefix(HOOK).unwrap_or(&program.query.table).to_owned(),
                 counts,
                 missed: program.loaded.missed().unwrap_or(0),
                 cpu: estimate(&counts),

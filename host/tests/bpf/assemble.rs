@@ -201,7 +201,7 @@ impl Code {
         self.op(MOV_IMM, 0, 0, 0, 0);
         self.op(EXIT, 0, 0, 0, 0);
         Program {
-            tracepoint: TRACEPOINT.to_owned(),
+            table: format!("hook.{TRACEPOINT}"),
             attach_btf_id: *BTF_ID,
             code: self.words,
             patches: self.patches,

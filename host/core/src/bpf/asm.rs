@@ -27,8 +27,10 @@ pub mod helper {
     pub const GET_CURRENT_PID_TGID: i32 = 14;
     pub const GET_CURRENT_COMM: i32 = 16;
     pub const PROBE_READ_KERNEL: i32 = 113;
+    pub const SEQ_WRITE: i32 = 127;
     pub const RINGBUF_RESERVE: i32 = 131;
     pub const RINGBUF_SUBMIT: i32 = 132;
+    pub const SOCK_FROM_FILE: i32 = 162;
 }
 
 /// Arithmetic: the upper four bits of an ALU64 instruction's code.

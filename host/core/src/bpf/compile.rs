@@ -1,12 +1,13 @@
-//! A checked query over a tracepoint to a program.
+//! A checked query over a tracepoint, or over the kernel's objects, to a program.
 //!
-//! Every program has the same course: count the run, take the time of some runs, leave if the filter is not true, and then either write a
-//! record into the ring (a stream, as far as its namespace has tokens) or add to a group (an aggregate).
+//! Every program has the same course: count the run, take the time of some runs, find the object (in a pass), leave if the filter is not
+//! true, and then either write a record (a stream into the ring, as far as its namespace has tokens) or add to a group (an aggregate).
 
 mod emit;
 mod filter;
 mod groups;
 mod packet;
+mod pass;
 mod paths;
 mod rows;
 mod socket;
@@ -65,7 +66,7 @@ pub enum CompileError {
     Stack { what: &'static str, bytes: usize, room: usize },
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    #[error("{0} is no tracepoint")]
+    #[error("{0} is no table of the kernel's")]
     NoHook(String),
 }
 
@@ -85,6 +86,9 @@ pub fn compile(query: &Query, budget: Budget) -> Result<Compiled, CompileError> 
     let used: Vec<&Access> = query.columns.iter().filter_map(|column| column.access.as_deref()).collect();
     let mut emit = Emit::new(hook, &used);
     emit.begin();
+    if let Some(pass) = hook.pass() {
+        emit.object(pass);
+    }
     if let Some(filter) = &query.filter {
         let mut columns = Vec::new();
         filter.for_each_source(&mut |source| columns.extend(query.column_of(source)));
@@ -95,6 +99,7 @@ pub fn compile(query: &Query, budget: Budget) -> Result<Compiled, CompileError> 
     emit.prepare(wanted.filter_map(|(column, _)| column.access.as_deref()));
     let mut partials = Vec::new();
     let writes = match &query.grouping {
+        None if query.is_pass() => emit.pass_rows(query, &cells),
         None => emit.rows(query, &cells, budget),
         Some(grouping) => {
             partials = groups::partials(query, &grouping.aggregates);
@@ -107,8 +112,8 @@ pub fn compile(query: &Query, budget: Budget) -> Result<Compiled, CompileError> 
     {
         return Err(CompileError::Stack { what: "a row", bytes, room: MAX_RECORD });
     }
-    let (tracepoint, attach_btf_id) = (hook.name.clone(), hook.attach_btf_id);
-    Ok(Compiled { program: Program { tracepoint, attach_btf_id, code, patches, writes }, cells, partials })
+    let (table, attach_btf_id) = (hook.table_name(), hook.attach_btf_id);
+    Ok(Compiled { program: Program { table, attach_btf_id, code, patches, writes }, cells, partials })
 }
 
 /// Rows beyond this would fill the ring too soon.
@@ -126,8 +131,9 @@ enum Need {
 /// Lays the columns out that the host needs.
 fn cells(query: &Query) -> Vec<Option<Cell>> {
     let needs = needs(query);
-    let grouped = query.grouping.is_some();
-    let mut next = if grouped { KEY_HEAD_BYTES } else { head::BYTES };
+    // Only what goes into the ring has a head.
+    let bare = query.grouping.is_some() || query.is_pass();
+    let mut next = if bare { KEY_HEAD_BYTES } else { head::BYTES };
     let mut cells = Vec::with_capacity(needs.len());
     for (index, (column, need)) in query.columns.iter().zip(needs).enumerate() {
         if need == Need::Nothing {
@@ -135,7 +141,7 @@ fn cells(query: &Query) -> Vec<Option<Cell>> {
             continue;
         }
         let form = if need == Need::Value { form(column) } else { Form::Bit };
-        if let (false, Some(offset)) = (grouped, in_head(column)) {
+        if let (false, Some(offset)) = (bare, in_head(column)) {
             cells.push(Some(Cell { offset, bit: None, form }));
             continue;
         }

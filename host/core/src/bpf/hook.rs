@@ -1,4 +1,4 @@
-//! A tracepoint as a table: its arguments, what can be reached from them, and what the host computes from a socket or a packet.
+//! A tracepoint, or a kind of the kernel's objects, as a table: its arguments, what can be reached from them, and what the host computes from a socket or a packet.
 
 use super::{
     access::{Access, Computed},
@@ -6,12 +6,13 @@ use super::{
     computed,
     enums::EnumNames,
     layout::Layout,
+    pass::{self, Pass},
     path::{self, Step},
     walk,
 };
 use crate::{
     nearest::did_you_mean,
-    table::{HOOK, Logical, Names, Per, Table, TableColumn, Type},
+    table::{HOOK, ITER, Logical, Names, Per, Table, TableColumn, Type},
 };
 use std::sync::Arc;
 
@@ -34,16 +35,26 @@ impl HookError {
     }
 }
 
-/// A tracepoint of the running kernel.
+/// A place of the running kernel where a program can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// Without `hook.`.
+    /// Without `hook.` or `iter.`.
     pub name: String,
-    /// BTF id of `typedef btf_trace_<name>`.
+    pub point: Point,
+    /// BTF id of `typedef btf_trace_<name>`, or of the iterator's function.
     pub attach_btf_id: TypeId,
     pub arguments: Vec<Argument>,
     pub sources: Sources,
     pub layout: Arc<Layout>,
+}
+
+/// When a program runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Whenever the kernel passes a tracepoint.
+    Tracepoint,
+    /// When somebody asks, once for each object.
+    Pass(Arc<Pass>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +63,16 @@ pub struct Argument {
     pub ty: TypeId,
     /// Its type as C spells it.
     pub text: String,
+    pub slot: Slot,
+}
+
+/// Where an argument is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// A word of the context.
+    Context(u32),
+    /// The program has found it first.
+    Found,
 }
 
 /// From which arguments the computed columns come.
@@ -77,6 +98,8 @@ pub enum Way {
     Device(u32),
     /// A `struct net *`.
     Net(u32),
+    /// A `struct task_struct *`.
+    Task(u32),
 }
 
 /// Tracepoints at which the packet is freed, or somebody else's, by the time they fire: it must not be looked into (rule 27).
@@ -119,32 +142,64 @@ impl Hook {
             .params(function)
             .into_iter()
             .skip(1)
-            .map(|(name, ty)| Argument {
+            .zip(0..)
+            .map(|((name, ty), slot)| Argument {
                 name: name.strip_suffix(NULLABLE).unwrap_or(name).to_owned(),
                 ty,
                 text: btf.describe(ty),
+                slot: Slot::Context(slot),
             })
             .collect();
         let sources = sources(btf, name, &arguments);
-        Ok(Self { name: name.to_owned(), attach_btf_id, arguments, sources, layout: layout.clone() })
+        Ok(Self {
+            name: name.to_owned(),
+            point: Point::Tracepoint,
+            attach_btf_id,
+            arguments,
+            sources,
+            layout: layout.clone(),
+        })
     }
 
     /// Whether the agent itself sets it off by reading.
     pub fn is_fed_by_reader(&self) -> bool {
-        FED_BY_READER.contains(&self.name.as_str())
+        self.point == Point::Tracepoint && FED_BY_READER.contains(&self.name.as_str())
     }
 
-    /// The tracepoint as a table: its arguments and the computed columns.
+    pub fn pass(&self) -> Option<&Pass> {
+        match &self.point {
+            Point::Tracepoint => None,
+            Point::Pass(pass) => Some(pass),
+        }
+    }
+
+    /// With its schema: `hook.kfree_skb`.
+    pub fn table_name(&self) -> String {
+        let schema = if self.pass().is_some() { ITER } else { HOOK };
+        format!("{schema}{}", self.name)
+    }
+
+    /// It as a table: its arguments and the computed columns.
     pub fn table(&self, btf: &Btf) -> Table {
         let arguments = (0..self.arguments.len()).map(|index| self.argument(btf, index));
         // Rule 22: behind an argument of its name it is not to be seen.
         let computed = computed::ALL.iter().filter(|(name, _)| self.index(name).is_none());
         let computed = computed.filter_map(|&(name, _)| self.computed(btf, name).ok());
+        let (help, source, per) = match self.pass() {
+            None => {
+                let (help, source) = ("Each passing of the kernel's tracepoint", "the tracepoint");
+                (format!("{help} {}", self.name), format!("{source} {}, by BPF", self.name), Per::Event)
+            }
+            Some(Pass { target, .. }) => {
+                let help = pass::NAMES.iter().find(|(name, _)| *name == self.name).map_or("", |(_, help)| help);
+                (help.to_owned(), format!("the BPF iterator {target}"), Per::Pass)
+            }
+        };
         Table {
-            name: format!("{HOOK}{}", self.name),
-            help: format!("Each passing of the kernel's tracepoint {}", self.name),
-            source: format!("the tracepoint {}, by BPF", self.name),
-            per: Per::Event,
+            name: self.table_name(),
+            help,
+            source,
+            per,
             columns: arguments.chain(computed).collect(),
             open_prefixes: Vec::new(),
             elsewhere: Vec::new(),
@@ -214,7 +269,18 @@ impl Hook {
             return Err(self.no_argument(name));
         };
         self.available(computed)
-            .map_err(|lack| HookError::absent(format!("`{name}` cannot be told at hook.{}: {lack}", self.name)))?;
+            .map_err(|lack| HookError::absent(format!("`{name}` cannot be told at {}: {lack}", self.table_name())))?;
+        if let Some(field) = self.of_task(computed) {
+            let steps = ["task", field].map(|name| Step::Field(name.to_owned()));
+            let column = computed::column(name, computed);
+            let help = format!("{} of the task", if field == "tgid" { "Process" } else { "Name" });
+            return Ok(TableColumn {
+                name: column.name,
+                logical: column.logical,
+                help,
+                ..self.column(btf, &steps, name)?
+            });
+        }
         let names = (computed == Computed::Protocol)
             .then(|| btf.enum_with("IPPROTO_TCP"))
             .flatten()
@@ -223,12 +289,23 @@ impl Hook {
         Ok(TableColumn { names, access, ..computed::column(name, computed) })
     }
 
+    /// In a pass the current task is the reader itself: what is meant is the task that the object is of.
+    fn of_task(&self, computed: Computed) -> Option<&'static str> {
+        self.pass()?;
+        match computed {
+            Computed::Pid => Some("tgid"),
+            Computed::Comm => Some("comm"),
+            _ => None,
+        }
+    }
+
     /// Whether this tracepoint has at hand what a computed column needs.
     fn available(&self, computed: Computed) -> Result<(), &'static str> {
         let Sources { socket, packet, netns } = &self.sources;
         let (has_socket, has_packet) = (!socket.is_empty(), packet.is_some());
         let (socket, packet) = (has_socket && self.layout.socket.is_some(), has_packet && self.layout.packet.is_some());
         match computed {
+            Computed::Time | Computed::Cpu if self.pass().is_some() => Err("a pass has no time and no CPU of its own"),
             Computed::Time | Computed::Cpu | Computed::Pid | Computed::Comm => Ok(()),
             Computed::Netns if netns.is_empty() => Err("no argument is a socket, a packet, a device or a namespace"),
             Computed::Netns | Computed::Owner if self.layout.net.is_none() => {
@@ -252,7 +329,7 @@ impl Hook {
         let known = self.arguments.iter().map(|argument| argument.name.as_str());
         let near = did_you_mean(name, known.chain(computed::ALL.iter().map(|(name, _)| *name)));
         let have = if have.is_empty() { "nothing".to_owned() } else { have.join(", ") };
-        HookError::absent(format!("hook.{} has no argument `{name}`{near}; it has {have}", self.name))
+        HookError::absent(format!("{} has no argument `{name}`{near}; it has {have}", self.table_name()))
     }
 }
 

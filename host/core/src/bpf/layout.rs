@@ -10,6 +10,7 @@ pub struct Layout {
     pub net: Option<Net>,
     /// Of `struct net_device`: its namespace.
     pub device_net: Option<u32>,
+    pub task: Option<Task>,
     /// The kernel function `bpf_rdonly_cast` (Linux 6.2).
     pub cast: Option<TypeId>,
 }
@@ -55,6 +56,13 @@ pub struct Net {
     pub inum: u32,
 }
 
+/// Of `struct task_struct`: `nsproxy`, and `nsproxy.net_ns`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub nsproxy: u32,
+    pub net_ns: u32,
+}
+
 impl Layout {
     pub fn of(btf: &Btf) -> Self {
         Self {
@@ -62,23 +70,24 @@ impl Layout {
             socket: socket(btf),
             net: net(btf),
             device_net: Struct::find(btf, "net_device").and_then(|device| device.at(&["nd_net", "net"])),
+            task: task(btf),
             cast: btf.find(Kind::Func, "bpf_rdonly_cast"),
         }
     }
 }
 
-struct Struct<'a> {
+pub(super) struct Struct<'a> {
     btf: &'a Btf,
-    id: TypeId,
+    pub(super) id: TypeId,
 }
 
 impl<'a> Struct<'a> {
-    fn find(btf: &'a Btf, name: &str) -> Option<Self> {
+    pub(super) fn find(btf: &'a Btf, name: &str) -> Option<Self> {
         Some(Self { btf, id: btf.find(Kind::Struct, name)? })
     }
 
     /// The offset of a member of a member of this struct.
-    fn at(&self, path: &[&str]) -> Option<u32> {
+    pub(super) fn at(&self, path: &[&str]) -> Option<u32> {
         self.sized(path).map(|(offset, _)| offset)
     }
 
@@ -128,6 +137,11 @@ fn socket(btf: &Btf) -> Option<Socket> {
         cgroup: cgroup(),
         inet_sport: inet.and_then(|inet| Some((inet.id, inet.at(&["inet_sport"])?))),
     })
+}
+
+fn task(btf: &Btf) -> Option<Task> {
+    let nsproxy = Struct::find(btf, "task_struct")?.at(&["nsproxy"])?;
+    Some(Task { nsproxy, net_ns: Struct::find(btf, "nsproxy")?.at(&["net_ns"])? })
 }
 
 fn net(btf: &Btf) -> Option<Net> {

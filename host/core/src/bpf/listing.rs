@@ -90,6 +90,7 @@ fn map_name(map: Map) -> String {
         Map::Switch => "switch".into(),
         Map::Tokens => "tokens".into(),
         Map::Groups(index) => format!("groups {index}"),
+        Map::Seen => "seen".into(),
     }
 }
 
@@ -102,8 +103,10 @@ fn helper_name(number: i32) -> String {
         14 => "get_current_pid_tgid",
         16 => "get_current_comm",
         113 => "probe_read_kernel",
+        127 => "seq_write",
         131 => "ringbuf_reserve",
         132 => "ringbuf_submit",
+        162 => "sock_from_file",
         _ => return number.to_string(),
     };
     name.into()

@@ -1,11 +1,11 @@
-//! What the compiler gives: a program for one tracepoint, the maps that it uses, and the sizes of what it writes.
+//! What the compiler gives: a program for one tracepoint or one kind of the kernel's objects, the maps that it uses, and the sizes of what it writes.
 
 /// A program, complete but for the numbers that are known only when it is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The tracepoint, without `hook.`.
-    pub tracepoint: String,
-    /// BTF id of `typedef btf_trace_<tracepoint>`.
+    /// The table that it answers: `hook.kfree_skb`, `iter.socket`.
+    pub table: String,
+    /// BTF id of `typedef btf_trace_<tracepoint>`, or of the iterator's function.
     pub attach_btf_id: u32,
     /// Instructions as little-endian words of `struct bpf_insn`.
     pub code: Vec<u64>,
@@ -34,14 +34,17 @@ pub enum Map {
     Switch,
     /// BPF_MAP_TYPE_LRU_HASH of the program's own: namespace cookie → u64, the token bucket's time.
     Tokens,
-    /// BPF_MAP_TYPE_PERCPU_HASH, two of the program's own (0 and 1): group → aggregates.
+    /// BPF_MAP_TYPE_PERCPU_HASH, two of the program's own (0 and 1): group → aggregates. Of a pass one BPF_MAP_TYPE_HASH (0), as nothing
+    /// runs beside it.
     Groups(usize),
+    /// BPF_MAP_TYPE_HASH of a pass: address of a socket that may be met again → nothing (u64).
+    Seen,
 }
 
 /// What the program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
-    /// A record of so many bytes into the ring, for each event.
+    /// A record of so many bytes, into the ring for each event, or to the reader of a pass.
     Records { bytes: usize },
     /// Entries of its maps of groups.
     Groups { key_bytes: usize, value_bytes: usize },
@@ -61,7 +64,7 @@ pub mod figure {
     pub const SUPPRESSED: usize = 3;
     /// Rows that did not fit into the ring.
     pub const RING_FULL: usize = 4;
-    /// Rows whose group did not fit into the map.
+    /// Rows whose group did not fit into the map; of a pass also sockets that could not be remembered.
     pub const MAP_FULL: usize = 5;
     /// Rows whose group the kernel could not store for another reason.
     pub const MAP_ERROR: usize = 6;

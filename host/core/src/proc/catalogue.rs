@@ -27,7 +27,7 @@ pub fn catalogue(files: &HostFiles, page_size: u64) -> Catalogue {
                 help: help::table(name, page_size),
                 source: match per {
                     Per::Namespace => format!("/proc/PID/net/{}", file.name()),
-                    Per::Node | Per::Event => format!("/proc/net/{}", file.name()),
+                    Per::Node | Per::Event | Per::Pass => format!("/proc/net/{}", file.name()),
                 },
                 per,
                 columns,

@@ -18,7 +18,7 @@ use crate::{
     },
     nearest::did_you_mean,
     probe::Field,
-    table::{Catalogue, HOOK, Logical, Per, Table, Type},
+    table::{Catalogue, Logical, Per, Table, Type},
 };
 use sqlparser::ast::{Expr, FunctionArgExpr, Ident, SelectItem};
 use std::{borrow::Cow, sync::Arc};
@@ -57,8 +57,8 @@ type Found<'a> = (Cow<'a, Table>, Option<(Arc<Hook>, &'a Btf)>);
 fn table<'a>(catalogue: &'a Catalogue, names: &[&Ident]) -> Result<Found<'a>, QueryError> {
     let name = joined(names);
     let place = names.first().and_then(|name| at(name.span.start));
-    if let Some(hook) = name.strip_prefix(HOOK) {
-        let (hook, btf) = catalogue.hooks.find(hook).map_err(|error| QueryError::absent(place, error.message))?;
+    if let Some(found) = catalogue.hooks.find_table(&name) {
+        let (hook, btf) = found.map_err(|error| QueryError::absent(place, error.message))?;
         return Ok((Cow::Owned(hook.table(btf)), Some((Arc::new(hook), btf))));
     }
     if let Some(table) = catalogue.table(&name) {
@@ -106,14 +106,14 @@ impl Planner<'_> {
         if grouped {
             self.check_grouped(shape)?;
         }
-        if !grouped && self.resolver.hook.is_some() {
+        if !grouped && self.resolver.table.per == Per::Event {
             self.check_stream(shape, filter.as_ref())?;
         }
         self.check_pointers()?;
         let order = shape.order_by.iter().map(|order| self.order_key(order, grouped)).collect::<Result<_, _>>()?;
         let per = self.resolver.table.per;
         let (filter, afterwards) = match per {
-            Per::Event => split(filter, &self.resolver.sources),
+            Per::Event | Per::Pass => split(filter, &self.resolver.sources),
             Per::Namespace | Per::Node => (filter, None),
         };
         Ok(Query {

@@ -3,7 +3,10 @@
 use super::Slot;
 use crate::{
     agent::reads::{Binding, Reads},
-    source::hook::{HookId, Owner},
+    source::{
+        hook::{HookId, Owner},
+        iter::PassId,
+    },
 };
 use netsonde_core::{
     probe::QueryState,
@@ -18,6 +21,8 @@ pub enum Planned {
     Runs(Box<Query>, Binding),
     /// Over a tracepoint, by this program.
     Hooked(Box<Query>, HookId),
+    /// Over the kernel's objects, by a pass of this program.
+    Passed(Box<Query>, PassId),
     Absent(String),
 }
 
@@ -41,6 +46,7 @@ impl Slot {
     pub(super) fn plan_queries(&mut self, catalogue: &Catalogue) {
         let planned = |query: &netsonde_core::probe::Query| match query::plan(&query.sql, catalogue, Asker::Probe) {
             Ok(checked) if checked.per == Per::Event => self.hook(query, checked),
+            Ok(checked) if checked.per == Per::Pass => self.pass(query, checked),
             Ok(checked) => Planned::Runs(Box::new(checked), Binding::default()),
             Err(error @ QueryError { .. }) => Planned::Absent(error.to_string()),
         };
@@ -48,12 +54,23 @@ impl Slot {
         self.queries = queries;
         self.detached = vec![None; self.queries.len()];
         let hooks: Vec<HookId> = self.hooks().map(|(_, _, id)| id).collect();
-        self.host.tracepoints.keep(&self.spec.name, &hooks);
+        let passes: Vec<PassId> = self.passes().collect();
+        self.host.programs.keep(&self.spec.name, &hooks, &passes);
+    }
+
+    fn owner(&self, query: &netsonde_core::probe::Query) -> Owner {
+        Owner { probe: self.spec.name.clone(), query: query.name.clone(), sql: query.sql.clone() }
+    }
+
+    fn pass(&self, query: &netsonde_core::probe::Query, checked: Query) -> Planned {
+        match self.host.programs.ready(self.owner(query), &checked) {
+            Ok(id) => Planned::Passed(Box::new(checked), id),
+            Err(why) => Planned::Absent(why),
+        }
     }
 
     fn hook(&self, query: &netsonde_core::probe::Query, checked: Query) -> Planned {
-        let owner = Owner { probe: self.spec.name.clone(), query: query.name.clone(), sql: query.sql.clone() };
-        match self.host.tracepoints.attach(owner, &checked) {
+        match self.host.programs.attach(self.owner(query), &checked) {
             Ok(id) => Planned::Hooked(Box::new(checked), id),
             Err(why) => Planned::Absent(why),
         }
@@ -62,18 +79,26 @@ impl Slot {
     /// Ends the programs of a probe that does not run.
     pub(super) fn let_go(&mut self) {
         for planned in &mut self.queries {
-            if let Planned::Hooked(..) = planned {
+            if let Planned::Hooked(..) | Planned::Passed(..) = planned {
                 *planned = Planned::Absent("its probe does not run".into());
             }
         }
-        self.host.tracepoints.keep(&self.spec.name, &[]);
+        self.host.programs.keep(&self.spec.name, &[], &[]);
     }
 
     /// The queries over tracepoints: index in the plan, query, program.
     pub fn hooks(&self) -> impl Iterator<Item = (usize, &Query, HookId)> {
         self.queries.iter().enumerate().filter_map(|(index, planned)| match planned {
             Planned::Hooked(query, id) => Some((index, query.as_ref(), *id)),
-            Planned::Runs(..) | Planned::Absent(_) => None,
+            Planned::Runs(..) | Planned::Passed(..) | Planned::Absent(_) => None,
+        })
+    }
+
+    /// The passes that the probe's queries take.
+    pub fn passes(&self) -> impl Iterator<Item = PassId> {
+        self.queries.iter().filter_map(|planned| match planned {
+            Planned::Passed(_, id) => Some(*id),
+            Planned::Runs(..) | Planned::Hooked(..) | Planned::Absent(_) => None,
         })
     }
 
@@ -101,7 +126,9 @@ impl Slot {
 
     pub(super) fn states(&self) -> Vec<QueryState> {
         let state = |planned: &Planned| match planned {
-            Planned::Runs(query, _) | Planned::Hooked(query, _) => QueryState::Runs(query.fields.clone()),
+            Planned::Runs(query, _) | Planned::Hooked(query, _) | Planned::Passed(query, _) => {
+                QueryState::Runs(query.fields.clone())
+            }
             Planned::Absent(why) => QueryState::Absent(why.clone()),
         };
         self.queries.iter().map(state).collect()
@@ -120,7 +147,7 @@ impl Slot {
     pub fn absent(&self, index: usize) -> Option<String> {
         match self.queries.get(index)? {
             Planned::Absent(why) => Some(why.clone()),
-            Planned::Runs(..) | Planned::Hooked(..) => None,
+            Planned::Runs(..) | Planned::Hooked(..) | Planned::Passed(..) => None,
         }
     }
 }

@@ -166,7 +166,7 @@ fn warn_of_losses(figures: &Figures) {
     }
 }
 
-fn clock() -> (Duration, Duration) {
+pub(super) fn clock() -> (Duration, Duration) {
     let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     (unix, unix)
 }

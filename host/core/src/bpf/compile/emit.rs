@@ -39,6 +39,9 @@ pub(super) struct Emit<'a> {
     pub socket: Option<i32>,
     pub netns: Option<i32>,
     pub owner: Option<i32>,
+    /// Of a pass over files: the socket, and whether it may be met again (0: it may not).
+    pub found: Option<i32>,
+    pub shared_file: Option<i32>,
     /// Pointers that several columns go through, none on kernels that cannot cast: there each would double the verifier's work; and those of them that have been loaded, with where they are.
     shared: Vec<(u32, Vec<Hop>)>,
     pub loaded: Vec<(u32, Vec<Hop>, i32)>,
@@ -66,6 +69,8 @@ impl<'a> Emit<'a> {
             socket: None,
             netns: None,
             owner: None,
+            found: None,
+            shared_file: None,
             shared: if hook.layout.cast.is_some() { paths::shared(used) } else { Vec::new() },
             loaded: Vec::new(),
         };

@@ -1,9 +1,9 @@
-//! An aggregate: each event adds to its group, in one of two maps.
+//! An aggregate: each event adds to its group, in one of two maps; each object of a pass in the only one.
 
 use super::{
     super::{
         access::Access,
-        asm::{FP, Jump, R0, R1, R2, R3, R4, R7, R8, helper},
+        asm::{FP, Jump, Label, R0, R1, R2, R3, R4, R7, R8, helper},
         program::{Map, Writes, figure},
         record::{Cell, KEY_HEAD_BYTES},
     },
@@ -77,7 +77,7 @@ impl Partial {
 
 /// Errors of an update (include/uapi/asm-generic/errno-base.h).
 const E2BIG: i32 = 7;
-const EEXIST: i32 = 17;
+pub(super) const EEXIST: i32 = 17;
 
 impl Emit<'_> {
     /// Adds to the event's group.
@@ -104,6 +104,7 @@ impl Emit<'_> {
             }
         }
         self.asm.store(8, FP, key, R8);
+        self.once();
         self.find(key, value, value_bytes);
         self.asm.mov(R7, R0);
         for (partial, input) in partials.iter().zip(inputs) {
@@ -115,6 +116,10 @@ impl Emit<'_> {
     /// R0 = this CPU's value of the group, made if there is none, in the map that the switch points to.
     fn find(&mut self, key: i32, value: i32, value_bytes: u32) {
         let (second, found, have) = (self.asm.label(), self.asm.label(), self.asm.label());
+        if self.hook.pass().is_some() {
+            self.find_in(Map::Groups(0), key, value, value_bytes);
+            return self.leave_without_group(have);
+        }
         self.asm.store_imm(4, FP, self.scratch, 0);
         self.asm.map(R1, Map::Switch);
         self.stack_address(R2, self.scratch);
@@ -128,6 +133,11 @@ impl Emit<'_> {
         self.asm.place(second);
         self.find_in(Map::Groups(1), key, value, value_bytes);
         self.asm.place(found);
+        self.leave_without_group(have);
+    }
+
+    /// Leaves if there is no value after all.
+    fn leave_without_group(&mut self, have: Label) {
         self.asm.jump_if(Jump::Ne, R0, 0, have);
         self.count(figure::MAP_ERROR);
         self.asm.jump(self.out);

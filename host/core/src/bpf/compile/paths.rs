@@ -4,6 +4,7 @@ use super::{
     super::{
         access::{Access, Check, Hop, Path, Read},
         asm::{Alu, FP, Jump, Label, R0, R1, R2, R6, Reg},
+        hook::Slot,
     },
     emit::Emit,
 };
@@ -89,8 +90,28 @@ impl Emit<'_> {
 
     /// R1 = an argument that is a pointer; goes to `absent` if it is NULL.
     pub fn argument(&mut self, index: u32, absent: Label) {
-        self.asm.load(8, R1, R6, 8 * index as i32);
+        self.argument_word(index);
         self.asm.jump_if(Jump::Eq, R1, 0, absent);
+    }
+
+    /// R1 = an argument as it is.
+    pub fn argument_word(&mut self, index: u32) {
+        match self.slot(index) {
+            Slot::Context(word) => self.asm.load(8, R1, R6, 8 * word as i32),
+            Slot::Found => self.asm.load(8, R1, FP, self.found.unwrap_or(self.scratch)),
+        }
+    }
+
+    /// The word of the context where an argument is.
+    pub fn word(&self, index: u32) -> u32 {
+        match self.slot(index) {
+            Slot::Context(word) => word,
+            Slot::Found => index,
+        }
+    }
+
+    fn slot(&self, index: u32) -> Slot {
+        self.hook.arguments.get(index as usize).map_or(Slot::Context(index), |argument| argument.slot)
     }
 
     /// R1 = the pointer at the end of the hops; goes to `absent` if one on the way is NULL.

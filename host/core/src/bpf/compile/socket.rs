@@ -60,7 +60,7 @@ impl Emit<'_> {
                 self.load(8, R1, offset);
                 self.asm.jump_if(Jump::Eq, R1, 0, absent);
             }
-            Way::Socket(index) | Way::Device(index) | Way::Net(index) | Way::PacketDevice(index) => {
+            Way::Socket(index) | Way::Device(index) | Way::Net(index) | Way::Task(index) | Way::PacketDevice(index) => {
                 self.argument(index, absent)
             }
         }
@@ -232,6 +232,15 @@ impl Emit<'_> {
                     self.argument(index, next);
                     None
                 }
+                (Way::Task(index), ..) => match &layout.task {
+                    Some(task) => {
+                        self.argument(index, next);
+                        self.load(8, R1, task.nsproxy);
+                        self.asm.jump_if(Jump::Eq, R1, 0, next);
+                        Some(task.net_ns)
+                    }
+                    None => continue,
+                },
                 _ => continue,
             };
             if let Some(offset) = offset {

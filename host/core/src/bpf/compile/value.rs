@@ -22,7 +22,7 @@ impl Emit<'_> {
                 if *hidden {
                     self.copy_argument(*index);
                 } else {
-                    self.asm.load(8, R1, R6, 8 * *index as i32);
+                    self.argument_word(*index);
                 }
                 self.extend(8 * size, *signed);
                 if *pointer {
@@ -39,7 +39,7 @@ impl Emit<'_> {
         self.stack_address(R1, self.scratch);
         self.asm.constant(R2, 8);
         self.asm.mov(R3, R6);
-        self.asm.alu_imm(Alu::Add, R3, 8 * index as i32);
+        self.asm.alu_imm(Alu::Add, R3, 8 * self.word(index) as i32);
         self.asm.call(helper::PROBE_READ_KERNEL);
         self.asm.load(8, R1, FP, self.scratch);
     }

@@ -2,7 +2,7 @@
 //! as far as it is easily seen: registers and stack that nobody has written, stores into the kernel's memory, wild addresses.
 
 use crate::bpf::program::{FIGURES, Map, Patch, Program};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The program's number, and how large a task's name is.
 pub const ID: u32 = 7;
@@ -21,7 +21,8 @@ const KERNEL: u64 = 0xffff_8000_0000_0000;
 /// What a new record holds until it is written.
 const POISON: u8 = 0xaa;
 
-const MAP_ORDER: [Map; 6] = [Map::Ring, Map::Figures, Map::Switch, Map::Tokens, Map::Groups(0), Map::Groups(1)];
+const MAP_ORDER: [Map; 7] =
+    [Map::Ring, Map::Figures, Map::Switch, Map::Tokens, Map::Groups(0), Map::Groups(1), Map::Seen];
 
 /// A machine with one program.
 pub struct Machine {
@@ -48,6 +49,12 @@ pub struct Machine {
     pub ring_room: usize,
     /// Groups that each map has room for.
     pub groups_room: usize,
+    /// Of passes: what file has which socket, rows for the reader and how many more there is room for, sockets that were met.
+    pub files: BTreeMap<u64, u64>,
+    pub seq: Vec<Vec<u8>>,
+    pub seq_room: usize,
+    pub seen: BTreeSet<Vec<u8>>,
+    pub seen_room: usize,
     /// Addresses of the kernel's that were read.
     pub loads: Vec<u64>,
 }
@@ -74,6 +81,11 @@ impl Machine {
             ring: Vec::new(),
             ring_room: usize::MAX,
             groups_room: usize::MAX,
+            files: BTreeMap::new(),
+            seq: Vec::new(),
+            seq_room: usize::MAX,
+            seen: BTreeSet::new(),
+            seen_room: usize::MAX,
             loads: Vec::new(),
         };
         machine.memory.insert(STACK, vec![0; STACK_BYTES as usize]);
@@ -266,6 +278,14 @@ impl Machine {
                 self.write(to, &bytes);
                 0
             }
+            127 if self.seq.len() >= self.seq_room => -75_i64 as u64,
+            127 => {
+                assert_ne!(argument(self, 1), 0, "where rows go");
+                let row = self.bytes(argument(self, 2), argument(self, 3) as usize);
+                self.seq.push(row);
+                0
+            }
+            162 => self.files.get(&argument(self, 1)).copied().unwrap_or(0),
             131 if self.ring.len() >= self.ring_room => 0,
             131 => {
                 assert_eq!((argument(self, 1), argument(self, 3)), (MAPS, 0));
@@ -291,7 +311,7 @@ impl Machine {
 
     fn key(&self, map: Map) -> Vec<u8> {
         let length = match (map, self.program.writes) {
-            (Map::Tokens, _) => 8,
+            (Map::Tokens | Map::Seen, _) => 8,
             (Map::Groups(_), crate::bpf::program::Writes::Groups { key_bytes, .. }) => key_bytes,
             _ => 4,
         };
@@ -307,6 +327,8 @@ impl Machine {
             Map::Figures | Map::Switch => 0,
             Map::Tokens => self.tokens.get(&key).copied().unwrap_or(0),
             Map::Groups(index) => self.groups[index].get(&key).map_or(0, |values| values[self.cpu]),
+            Map::Seen if self.seen.contains(&key) => self.switch,
+            Map::Seen => 0,
             Map::Ring => panic!("a ring has no entries"),
         }
     }
@@ -322,6 +344,13 @@ impl Machine {
                 let value = self.bytes(self.register(3), 8);
                 let at = self.value(value);
                 self.tokens.insert(key, at);
+                0
+            }
+            Map::Seen if self.seen.contains(&key) => -17,
+            Map::Seen if self.seen.len() >= self.seen_room => -7,
+            Map::Seen => {
+                assert_eq!(self.bytes(self.register(3), 8).len(), 8);
+                self.seen.insert(key);
                 0
             }
             Map::Groups(index) if self.groups[index].contains_key(&key) => -17,
