@@ -95,7 +95,7 @@ fn collector() -> Collector {
     let source = ProcSource::new("/proc", rustix::param::page_size() as u64);
     let catalogue = source.catalogue();
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };
-    let namespaces = Arc::new(Namespaces::new(places, scopes, clock));
+    let namespaces = Arc::new(Namespaces::new(places, scopes, None, clock));
     let kernel = Kernel::start(namespaces, source, catalogue.clone()).unwrap();
     let specs = agent::specs(&config);
     let engine = Engine::new(specs.len()).unwrap();

@@ -31,7 +31,7 @@ use crate::{
     source::{
         btf,
         hook::{self, Hooks, Reader},
-        iter::{self, Passes},
+        iter::{self, Passes, Tasks},
         proc::ProcSource,
     },
 };
@@ -109,7 +109,7 @@ impl Agent {
         let (types, tracing) = tracing(config);
         let passes = Arc::new(Passes::default());
         let catalogue = Catalogue { hooks: types, ..source.catalogue() };
-        let namespaces = Arc::new(Namespaces::new(places(config), scopes, clock));
+        let namespaces = Arc::new(Namespaces::new(places(config), scopes, tasks(&catalogue.hooks), clock));
         let kernel = Kernel::start(namespaces.clone(), source, passes.clone(), catalogue.clone())
             .map_err(|source| StartError::Thread { name: "kernel", source })?;
 
@@ -222,6 +222,11 @@ fn tracing(config: &Config) -> (table::Hooks, Option<(Arc<Hooks>, Reader)>) {
         }
         Err(error) => (table::Hooks::Absent(error.to_string()), None),
     }
+}
+
+/// Who tells which process is in which namespace, if the kernel lets itself be asked.
+pub fn tasks(hooks: &table::Hooks) -> Option<Tasks> {
+    Tasks::new(hooks).inspect_err(|error| tracing::debug!("Processes are looked for in procfs: {error}")).ok()
 }
 
 /// What the configuration lets programs use.

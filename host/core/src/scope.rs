@@ -40,6 +40,8 @@ impl Scope {
 pub struct FoundNetns {
     /// Of nsfs, as `/proc/PID/ns/net` shows it. May be used again once the namespace is gone.
     pub inode: u64,
+    /// `net.net_cookie`, which is never used again; None: only the kernel's own tasks tell it.
+    pub cookie: Option<u64>,
     /// Under `ip netns`.
     pub name: Option<String>,
     /// The file that holds it under that name.
@@ -101,24 +103,21 @@ impl Scopes {
     }
 
     /// Takes what a walk found: new namespaces get a scope, known ones keep theirs, and those that are not there any more are gone. One
-    /// that is seen again later is a new scope. `now` and `now_unix` are [`Scope::first_seen`]'s clocks. The living ones are given in the
+    /// that is seen again later is a new scope. Which one it is its cookie tells, else inode and label. `now` and `now_unix` are [`Scope::first_seen`]'s clocks. The living ones are given in the
     /// order in which they were found; [`take_gone`](Self::take_gone) tells the others.
     pub fn observe(&mut self, found: Vec<FoundNetns>, now: Duration, now_unix: Duration) -> Vec<Namespace> {
         let mut before = std::mem::take(&mut self.living);
         let mut namespaces = Vec::with_capacity(found.len());
         for found in found {
             let key = (found.inode, found.label());
-            let scope = match (self.living.get(&key), before.remove(&key)) {
-                (Some(_), _) => continue, // The walk names each once; a second one would be read twice.
-                (None, Some(scope)) => scope,
-                (None, None) => match self.heard(found.inode) {
-                    Some(scope) => {
-                        self.rename(scope, &key.1);
-                        scope
-                    }
-                    None => self.add(Scope::of_netns(key.1.clone(), now, now_unix)),
-                },
-            };
+            if self.living.contains_key(&key) {
+                continue; // The walk names each once; a second one would be read twice.
+            }
+            let known = self.known(&found, &key, &mut before);
+            let scope = known.unwrap_or_else(|| self.add(Scope::of_netns(key.1.clone(), now, now_unix)));
+            if let Some(cookie) = found.cookie {
+                self.by_cookie.insert(cookie, scope);
+            }
             self.living.insert(key, scope);
             let FoundNetns { inode, path, pids, host, .. } = found;
             namespaces.push(Namespace { scope, inode, pids, path, host });
@@ -130,6 +129,34 @@ impl Scopes {
             self.gone(scope, now);
         }
         namespaces
+    }
+
+    /// The scope that a namespace has already.
+    fn known(
+        &mut self,
+        found: &FoundNetns,
+        key: &(u64, String),
+        before: &mut HashMap<(u64, String), ScopeId>,
+    ) -> Option<ScopeId> {
+        let bound = found.cookie.and_then(|cookie| self.by_cookie.get(&cookie).copied());
+        if let Some(scope) = bound.filter(|scope| self.by_id.get(scope).is_some_and(|scope| scope.gone.is_none())) {
+            // Under another name it is still the same one.
+            before.retain(|_, other| *other != scope);
+            self.heard_of.remove(&scope);
+            self.rename(scope, &key.1);
+            return Some(scope);
+        }
+        // Rule 29: with another cookie it is another one, whatever its inode and its name.
+        let other = |scope: &ScopeId| found.cookie.is_some() && self.by_cookie.values().any(|bound| bound == scope);
+        if before.get(key).is_some_and(|scope| !other(scope)) {
+            return before.remove(key);
+        }
+        if found.cookie.is_some() {
+            return None;
+        }
+        let scope = self.heard(found.inode)?;
+        self.rename(scope, &key.1);
+        Some(scope)
     }
 
     /// The scope of a namespace that a row came from; None if it is not known, and a walk may find it.

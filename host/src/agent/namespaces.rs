@@ -1,7 +1,10 @@
 //! Which network namespaces there are, for everyone who asks: one walk at a time, so that nobody takes an older one for the news.
 
 use super::kernel::Places;
-use crate::scope::netns::{WalkError, walk};
+use crate::{
+    scope::netns::{WalkError, walk, walk_seen},
+    source::iter::Tasks,
+};
 use netsonde_core::{
     bpf::record::NetnsKey,
     scope::{Namespace, ScopeId, Scopes},
@@ -20,6 +23,8 @@ const AT_ONCE: u32 = 10;
 pub struct Namespaces {
     places: Places,
     scopes: Arc<Mutex<Scopes>>,
+    /// Who tells which process is in which namespace; None: procfs does.
+    tasks: Option<Tasks>,
     /// The host's monotonic clock and the time since the Unix epoch.
     clock: fn() -> (Duration, Duration),
     walks: Mutex<Walks>,
@@ -58,8 +63,13 @@ pub struct Walked {
 }
 
 impl Namespaces {
-    pub fn new(places: Places, scopes: Arc<Mutex<Scopes>>, clock: fn() -> (Duration, Duration)) -> Self {
-        Self { places, scopes, clock, walks: Mutex::new(Walks::new(Instant::now())) }
+    pub fn new(
+        places: Places,
+        scopes: Arc<Mutex<Scopes>>,
+        tasks: Option<Tasks>,
+        clock: fn() -> (Duration, Duration),
+    ) -> Self {
+        Self { places, scopes, tasks, clock, walks: Mutex::new(Walks::new(Instant::now())) }
     }
 
     pub fn scopes(&self) -> MutexGuard<'_, Scopes> {
@@ -77,7 +87,16 @@ impl Namespaces {
 
     fn walk(&self) -> Result<Walked, WalkError> {
         let Places { proc_root, netns_folder, host_netns } = &self.places;
-        let walked = walk(proc_root, netns_folder, host_netns.as_deref())?;
+        let seen = self.tasks.as_ref().and_then(|tasks| {
+            tasks
+                .look()
+                .inspect_err(|error| tracing::debug!("The kernel's tasks are looked for in procfs: {error}"))
+                .ok()
+        });
+        let walked = match seen {
+            Some(seen) => walk_seen(seen, proc_root, netns_folder, host_netns.as_deref())?,
+            None => walk(proc_root, netns_folder, host_netns.as_deref())?,
+        };
         let (now, unix) = (self.clock)();
         let namespaces = self.scopes().observe(walked.found, now, unix);
         Ok(Walked { namespaces, hidden: walked.hidden, no_host: walked.no_host })

@@ -8,7 +8,10 @@ use super::{
     Failure, PlaceArgs, load,
     print::{self, Text},
 };
-use crate::{agent::kernel::Places, source::proc::Read};
+use crate::{
+    agent::{self, kernel::Places},
+    source::proc::Read,
+};
 use cell::{json, text};
 use netsonde_core::{
     batch::{Batch, Column},
@@ -56,14 +59,18 @@ impl Query {
         let query = query::plan(&self.sql, &catalogue, Asker::Person)
             .map_err(|error| Failure::wrong([error.render(&self.sql)]))?;
         if query.per == Per::Event {
-            return self.run_hook(&query, places);
+            return self.run_hook(&query, places, agent::tasks(&catalogue.hooks));
         }
         if self.follow || self.r#for.is_some() || self.count.is_some() {
             let message =
                 format!("{} is read once: --follow, --for and --count are for tracepoints (hook.*)", query.table);
             return Err(Failure::wrong([message]));
         }
-        if query.per == Per::Pass { self.run_pass(&query, places) } else { self.run_table(&query, &places) }
+        if query.per == Per::Pass {
+            self.run_pass(&query, places, agent::tasks(&catalogue.hooks))
+        } else {
+            self.run_table(&query, &places)
+        }
     }
 
     fn run_table(&self, query: &query::Query, places: &Places) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
-//! The network namespaces of the node: those that processes are in, and those that `ip netns` names.
+//! The network namespaces of the node: those that processes are in, and those that `ip netns` names. The kernel's own tasks tell which
+//! process is in which; where they cannot be asked, procfs does.
 //!
 //! A namespace that neither holds (only a thread, a socket or a descriptor does) is not found.
 
@@ -51,16 +52,41 @@ pub fn hidden_message(hidden: usize) -> String {
 /// Looks for the namespaces of all processes under `proc_root`, and for those with a name in the folder `named`, which need not exist.
 /// `host` is a file that stands for the host's namespace; None: process 1 is in it.
 pub fn walk(proc_root: &Path, named: &Path, host: Option<&Path>) -> Result<Walk, WalkError> {
-    let processes = |source| WalkError::Processes { path: proc_root.to_owned(), source };
-    let root = rustix::fs::open(proc_root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(processes)?;
-    let mut walk = Walk::default();
+    let root = open(proc_root)?;
     let mut by_inode = HashMap::new();
-    walk.hidden = walk_processes(&root, &mut by_inode).map_err(processes)?;
+    let hidden = walk_processes(&root, &mut by_inode)
+        .map_err(|source| WalkError::Processes { path: proc_root.to_owned(), source })?;
+    Ok(Walk { hidden, ..complete(&root, by_inode, named, host)? })
+}
+
+/// The same from what the kernel's tasks have told: namespaces with their cookies, and some of the processes in each.
+pub fn walk_seen(
+    seen: Vec<FoundNetns>,
+    proc_root: &Path,
+    named: &Path,
+    host: Option<&Path>,
+) -> Result<Walk, WalkError> {
+    let by_inode = seen.into_iter().map(|seen| (seen.inode, seen)).collect();
+    complete(&open(proc_root)?, by_inode, named, host)
+}
+
+fn open(proc_root: &Path) -> Result<OwnedFd, WalkError> {
+    rustix::fs::open(proc_root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|source| WalkError::Processes { path: proc_root.to_owned(), source })
+}
+
+/// Adds the names, and says which one is the host's.
+fn complete(
+    root: &OwnedFd,
+    mut by_inode: HashMap<u64, FoundNetns>,
+    named: &Path,
+    host: Option<&Path>,
+) -> Result<Walk, WalkError> {
+    let mut walk = Walk::default();
     walk_names(named, &mut by_inode).map_err(|source| WalkError::Names { path: named.to_owned(), source })?;
     let host_inode = match host {
         Some(path) => inode_of(path),
-        None => process_1_inode(&root, &by_inode),
+        None => process_1_inode(root, &by_inode),
     };
     match host_inode {
         Ok(inode) => {

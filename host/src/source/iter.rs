@@ -1,5 +1,7 @@
 //! The kernel's own objects: programs that answer queries over `iter.*`, each in a pass of its own.
 
+mod tasks;
+
 use super::hook::Owner;
 use crate::bpf::{LoadError, PassError, Passing};
 use netsonde_core::{
@@ -24,6 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use tasks::Tasks;
+
 /// Number of a program; never used again.
 pub type PassId = u32;
 
@@ -46,7 +50,7 @@ pub enum IterError {
     Gone,
     #[error("the pass gave more than {} MiB: ask for fewer rows by WHERE, or use GROUP BY", MAX_BYTES >> 20)]
     TooLarge,
-    #[error("{0}")]
+    #[error(transparent)]
     Pass(#[from] PassError),
 }
 

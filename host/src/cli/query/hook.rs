@@ -13,7 +13,10 @@ use crate::{
     },
     bpf::kallsyms::Symbols,
     cli::{Failure, load, print},
-    source::hook::{Figures, HookError, Hooks, Limits, Owner, Reader},
+    source::{
+        hook::{Figures, HookError, Hooks, Limits, Owner, Reader},
+        iter::Tasks,
+    },
 };
 use netsonde_core::{
     batch::{Batch, Column},
@@ -34,9 +37,9 @@ const DEFAULT: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits { ring_bytes: 8 << 20, rows: Budget { rate: 10_000, burst: 10_000 }, cpu: 1.0 };
 
 impl Query {
-    pub(super) fn run_hook(&self, query: &query::Query, places: Places) -> Result<(), Failure> {
+    pub(super) fn run_hook(&self, query: &query::Query, places: Places, tasks: Option<Tasks>) -> Result<(), Failure> {
         let (hooks, reader) = Hooks::new(LIMITS).map_err(Failure::failed)?;
-        let namespaces = Namespaces::new(places.clone(), Arc::new(Mutex::new(Scopes::default())), clock);
+        let namespaces = Namespaces::new(places.clone(), Arc::new(Mutex::new(Scopes::default())), tasks, clock);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let symbols = Symbols::new(&places.proc_root);

@@ -7,7 +7,7 @@ use crate::{
     cli::{Failure, load},
     source::{
         hook::Owner,
-        iter::{IterError, Program},
+        iter::{IterError, Program, Tasks},
     },
 };
 use netsonde_core::{query, scope::Scopes};
@@ -17,14 +17,14 @@ use std::{
 };
 
 impl Query {
-    pub(super) fn run_pass(&self, query: &query::Query, places: Places) -> Result<(), Failure> {
+    pub(super) fn run_pass(&self, query: &query::Query, places: Places, tasks: Option<Tasks>) -> Result<(), Failure> {
         let owner = Owner { probe: "query".into(), query: "query".into(), sql: self.sql.clone() };
         let program = Program::load(owner, query).map_err(|error| match error {
             IterError::Compile(_) => Failure::wrong([error]),
             error => Failure::failed(error),
         })?;
         let mut symbols = Symbols::new(&places.proc_root);
-        let namespaces = Namespaces::new(places, Arc::new(Mutex::new(Scopes::default())), clock);
+        let namespaces = Namespaces::new(places, Arc::new(Mutex::new(Scopes::default())), tasks, clock);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let mut whose = Whose::new(&namespaces);
