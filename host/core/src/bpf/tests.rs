@@ -7,6 +7,7 @@ mod golden;
 mod groups;
 mod hooks;
 mod kernel;
+mod passes;
 mod run;
 mod sockets;
 mod stream;

@@ -20,9 +20,14 @@ pub struct Options {
     pub ipv6: bool,
     /// CONFIG_SOCK_CGROUP_DATA.
     pub cgroup: bool,
+    /// `file.f_ref` (Linux 6.13), which was `f_count` before.
+    pub file_ref: bool,
+    /// BPF iterators (Linux 5.8).
+    pub iterators: bool,
 }
 
-pub const NEW: Options = Options { cookie: true, cast: true, reason: true, ipv6: true, cgroup: true };
+pub const NEW: Options =
+    Options { cookie: true, cast: true, reason: true, ipv6: true, cgroup: true, file_ref: true, iterators: true };
 pub const WITHOUT_CAST: Options = Options { cast: false, ..NEW };
 pub const WITHOUT_COOKIE: Options = Options { cookie: false, ..NEW };
 
@@ -37,6 +42,7 @@ pub fn bytes(options: Options) -> Vec<u8> {
     if options.cast {
         types.function("bpf_rdonly_cast", &["obj__ign: *const void", "btf_id__k: u32"]);
     }
+    iterators(&mut types, options);
     types.finish()
 }
 
@@ -223,4 +229,30 @@ fn tracepoints(types: &mut Types, options: Options) {
     types.trace_typedef("of_a_class", &["dev: *net_device"]);
     types.function("__bpf_trace_of_a_class", &["__data: *void", "dev: *net_device"]);
     types.trace_typedef("nameless", &["dev: *net_device"]);
+}
+
+fn iterators(types: &mut Types, options: Options) {
+    types.structure("nsproxy", &["count: int", "net_ns: *net"]);
+    types.structure("files_struct", &["count: atomic_t"]);
+    types.structure("signal_struct", &["nr_threads: int"]);
+    let task = [
+        "pid: int",
+        "tgid: int",
+        "comm: [char; 16]",
+        "nsproxy: *nsproxy",
+        "files: *files_struct",
+        "signal: *signal_struct",
+    ];
+    types.structure("task_struct", &task);
+    types.structure("atomic64", &["counter: s64"]);
+    types.structure("file_ref", &["refcnt: atomic64"]);
+    types.structure("file", &["f_mode: u32", if options.file_ref { "f_ref: file_ref" } else { "f_count: atomic64" }]);
+    types.structure("socket", &["state: u32", "sk: *sock"]);
+    types.structure("seq_file", &["count: u64"]);
+    types.structure("bpf_iter_meta", &["seq: *seq_file", "seq_num: u64"]);
+    if options.iterators {
+        types.function("bpf_iter_task", &["meta: *bpf_iter_meta", "task: *task_struct"]);
+        let files = ["meta: *bpf_iter_meta", "task: *task_struct", "fd: u32", "file: *file"];
+        types.function("bpf_iter_task_file", &files);
+    }
 }

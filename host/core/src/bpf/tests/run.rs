@@ -358,8 +358,9 @@ impl Machine {
             Map::Groups(index) => {
                 let crate::bpf::program::Writes::Groups { value_bytes, .. } = self.program.writes else { return -22 };
                 let value = self.bytes(self.register(3), value_bytes);
-                // On the other CPUs there are zeros.
-                let values = (0..CPUS).map(|cpu| {
+                // On the other CPUs there are zeros; a pass has only one value.
+                let cpus = if self.program.table.starts_with("iter.") { 1 } else { CPUS };
+                let values = (0..cpus).map(|cpu| {
                     let own = if cpu == self.cpu { value.clone() } else { vec![0; value.len()] };
                     self.value(own)
                 });

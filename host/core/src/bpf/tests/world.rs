@@ -85,6 +85,11 @@ impl World {
         at
     }
 
+    /// Whether the kernel's struct has this member.
+    pub fn has(&self, structure: &str, name: &str) -> bool {
+        self.btf.member(self.structure(structure), name).is_some()
+    }
+
     /// Where a member of an object is.
     pub fn place(&self, object: u64, structure: &str, path: &str) -> u64 {
         object + u64::from(self.member(structure, path).offset)
@@ -180,6 +185,15 @@ impl World {
         self.machine.ring.clear();
         self.run(arguments);
         self.rows().join("; ")
+    }
+
+    /// What a pass has handed to its reader, as text.
+    pub fn handed_out(&self) -> Vec<String> {
+        let mut decoder = Decoder::new(&self.compiled.cells, &self.query.columns, 0);
+        self.machine.seq.iter().for_each(|row| decoder.push(row, &mut scope));
+        let batch = decoder.finish();
+        let columns: Vec<&Column> = batch.columns.iter().collect();
+        show(&self.query.run_pass(batch.rows, &columns, &Names).batch)
     }
 
     /// Takes the groups of one map out, as a collection does.

@@ -1,0 +1,206 @@
+//! Passes over the kernel's objects: sockets once, however many descriptors lead to them, and tasks.
+
+use super::{
+    kernel::{self, NEW, Options},
+    world::{BOUNDLESS, World},
+};
+use crate::{
+    bpf::program::figure,
+    query::{Asker, Kind, plan},
+    table::{Catalogue, Hooks},
+};
+use std::sync::Arc;
+
+/// A process with a table of descriptors of its own, and threads.
+struct Process {
+    task: u64,
+    fd: u64,
+}
+
+impl World {
+    fn process(&mut self, tgid: u64, threads: u64) -> Process {
+        let (task, files, signal) =
+            (self.object("task_struct"), self.object("files_struct"), self.object("signal_struct"));
+        self.set(task, "task_struct", "tgid", tgid);
+        self.set(task, "task_struct", "pid", tgid);
+        self.set_bytes(task, "task_struct", "comm", b"nginx\0");
+        self.set(task, "task_struct", "files", files);
+        self.set(task, "task_struct", "signal", signal);
+        self.set(files, "files_struct", "count", threads);
+        self.set(signal, "signal_struct", "nr_threads", threads);
+        Process { task, fd: 2 }
+    }
+
+    /// A file of this socket, with so many references beside that of the pass.
+    fn file(&mut self, sock: u64, references: u64) -> u64 {
+        let (file, socket) = (self.object("file"), self.object("socket"));
+        self.set(socket, "socket", "sk", sock);
+        self.machine.files.insert(file, socket);
+        match self.has("file", "f_ref") {
+            true => self.set(file, "file", "f_ref.refcnt.counter", references),
+            false => self.set(file, "file", "f_count.counter", references + 1),
+        }
+        file
+    }
+
+    /// The pass comes to the next descriptor of a process.
+    fn meet(&mut self, process: &mut Process, file: u64) {
+        let (meta, seq) = (self.object("bpf_iter_meta"), self.object("seq_file"));
+        self.set(meta, "bpf_iter_meta", "seq", seq);
+        process.fd += 1;
+        // The upper half of the descriptor's word may be anything.
+        self.run(&[meta, process.task, 0xabcd_0000_0000 | process.fd, file]);
+    }
+
+    fn tcp(&mut self, port: u16) -> u64 {
+        let net = self.net(500, 4_026_531_840);
+        self.socket(6, ("10.0.0.1", port), ("10.0.0.2", 80), net)
+    }
+}
+
+const ROWS: &str = "SELECT name(netns), lport, pid, comm, fd FROM iter.socket";
+const COUNT: &str = "SELECT protocol, count(*), sum(sk.sk_mark) FROM iter.socket GROUP BY protocol";
+
+#[test]
+fn a_row_tells_the_socket_its_namespace_and_who_holds_it() {
+    let mut world = World::new(ROWS);
+    let sock = world.tcp(1234);
+    let (mut process, file) = (world.process(77, 1), world.file(sock, 1));
+    world.meet(&mut process, file);
+    assert_eq!(world.handed_out(), ["ns500 1234 77 nginx 3"]);
+}
+
+#[test]
+fn the_end_of_a_pass_and_files_that_are_no_sockets_give_nothing() {
+    for sql in [ROWS, COUNT] {
+        let mut world = World::new(sql);
+        let mut process = world.process(77, 1);
+        let plain = world.object("file");
+        world.meet(&mut process, plain);
+        world.meet(&mut process, 0);
+        let closed = world.file(0, 1);
+        world.meet(&mut process, closed);
+        assert!(world.machine.seq.is_empty() && world.machine.groups(0).is_empty(), "{sql}");
+    }
+}
+
+/// A socket that is met twice: by what its file or its table of descriptors says, the program has to remember it.
+fn met_twice(options: Options, sql: &str, references: u64, sharers: u64, threads: u64) -> (Vec<String>, usize) {
+    let mut world = World::on(options, sql, BOUNDLESS);
+    let sock = world.tcp(1234);
+    let (mut process, file) = (world.process(77, threads), world.file(sock, references));
+    let files = world.object("files_struct");
+    world.set(files, "files_struct", "count", threads + sharers);
+    world.set(process.task, "task_struct", "files", files);
+    world.meet(&mut process, file);
+    world.meet(&mut process, file);
+    world.collect(0);
+    let rows = if world.machine.seq.is_empty() { world.grouped() } else { world.handed_out() };
+    (rows, world.machine.seen.len())
+}
+
+#[test]
+fn a_socket_is_told_once_however_many_descriptors_lead_to_it() {
+    for options in [NEW, Options { file_ref: false, ..NEW }] {
+        // Duplicated, or passed to another process; one that shares its table with another process.
+        for (references, sharers, threads) in [(2, 0, 1), (5, 0, 3), (1, 1, 1), (1, 1, 4)] {
+            let what = format!("{options:?}, {references} references, {sharers} more processes, {threads} threads");
+            let (rows, seen) = met_twice(options, ROWS, references, sharers, threads);
+            assert_eq!((rows, seen), (vec!["ns500 1234 77 nginx 3".to_owned()], 1), "{what}");
+            let (rows, seen) = met_twice(options, COUNT, references, sharers, threads);
+            assert_eq!((rows, seen), (vec!["6 1 0".to_owned()], 1), "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_only_one_descriptor_leads_to_need_not_be_remembered() {
+    for options in [NEW, Options { file_ref: false, ..NEW }] {
+        for threads in [1, 4] {
+            // That it is met twice all the same cannot be, and shows that nobody looked.
+            let (rows, seen) = met_twice(options, COUNT, 1, 0, threads);
+            assert_eq!((rows, seen), (vec!["6 2 0".to_owned()], 0), "{options:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_found_the_readers_buffer_full_comes_again() {
+    let mut world = World::new(ROWS);
+    let (a, b) = (world.tcp(1), world.tcp(2));
+    let (mut process, shared, other) = (world.process(77, 1), world.file(a, 3), world.file(b, 1));
+    world.machine.seq_room = 0;
+    world.meet(&mut process, shared);
+    assert!(world.machine.seen.is_empty(), "what was not written was not met");
+    world.machine.seq_room = 2;
+    [shared, shared, other].into_iter().for_each(|file| world.meet(&mut process, file));
+    assert_eq!(world.handed_out(), ["ns500 1 77 nginx 4", "ns500 2 77 nginx 6"]);
+}
+
+#[test]
+fn rule_17_a_socket_that_cannot_be_remembered_is_counted() {
+    let mut world = World::new(COUNT);
+    let sock = world.tcp(1);
+    let (mut process, file) = (world.process(77, 1), world.file(sock, 2));
+    world.machine.seen_room = 0;
+    world.meet(&mut process, file);
+    assert_eq!(world.machine.figure(figure::MAP_FULL), 1);
+}
+
+#[test]
+fn a_filter_is_tested_before_a_socket_is_remembered() {
+    let mut world = World::new("SELECT lport FROM iter.socket WHERE lport > 1000 AND name(netns) = 'ns500'");
+    let (low, high) = (world.tcp(80), world.tcp(2000));
+    let (mut process, low, high) = (world.process(77, 1), world.file(low, 2), world.file(high, 2));
+    [low, low, high, high].into_iter().for_each(|file| world.meet(&mut process, file));
+    assert_eq!((world.handed_out(), world.machine.seen.len()), (vec!["2000".to_owned()], 1));
+}
+
+#[test]
+fn tasks_tell_their_namespace() {
+    let mut world = World::new(
+        "SELECT netns IS NULL, name(netns), pid FROM iter.task WHERE task.pid = task.tgid ORDER BY pid DESC",
+    );
+    let (net, meta) = (world.net(501, 11), world.object("bpf_iter_meta"));
+    let seq = world.object("seq_file");
+    world.set(meta, "bpf_iter_meta", "seq", seq);
+    for (pid, tgid, with_net) in [(7, 7, true), (8, 7, true), (9, 9, false)] {
+        let (Process { task, .. }, proxy) = (world.process(tgid, 1), world.object("nsproxy"));
+        world.set(task, "task_struct", "pid", pid);
+        world.set(proxy, "nsproxy", "net_ns", net);
+        world.set(task, "task_struct", "nsproxy", if with_net { proxy } else { 0 });
+        world.run(&[meta, task]);
+    }
+    assert_eq!(world.handed_out(), ["1 NULL 9", "0 ns501 7"]);
+}
+
+#[test]
+fn rule_26_what_a_pass_cannot_tell_is_refused() {
+    let refused = |catalogue: &Catalogue, sql: &str| {
+        let error = plan(sql, catalogue, Asker::Person).expect_err(sql);
+        (error.message, error.kind)
+    };
+    let new = kernel::catalogue(NEW);
+    let absent = |message: &str| (message.to_owned(), Kind::Absent);
+    assert_eq!(
+        refused(&new, "SELECT time FROM iter.socket"),
+        absent("`time` cannot be told at iter.socket: a pass has no time and no CPU of its own")
+    );
+    assert_eq!(
+        refused(&new, "SELECT saddr FROM iter.socket"),
+        absent("`saddr` cannot be told at iter.socket: no argument is a packet")
+    );
+    assert_eq!(
+        refused(&new, "SELECT netns FROM iter.sockets"),
+        absent("there is no table iter.sockets; did you mean `socket`?")
+    );
+    let old = kernel::catalogue(Options { iterators: false, ..NEW });
+    assert_eq!(
+        refused(&old, "SELECT netns FROM iter.task"),
+        absent("this kernel cannot give iter.task: it has no such BPF iterator (Linux 5.8)")
+    );
+    let hooks = Hooks::known(Arc::new(kernel::btf(NEW))).without_passes("it is blind".into());
+    let blind = Catalogue { hooks, ..Catalogue::default() };
+    assert_eq!(refused(&blind, "SELECT netns FROM iter.task"), absent("this node cannot give iter.task: it is blind"));
+    assert!(plan("SELECT netns FROM hook.kfree_skb", &blind, Asker::Person).is_ok());
+}
