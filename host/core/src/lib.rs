@@ -4,6 +4,7 @@
 //! as arguments, so all of it is tested on any machine, as any user.
 #![forbid(unsafe_code)]
 
+pub mod arithmetic;
 pub mod batch;
 pub mod bpf;
 pub mod config;

@@ -3,6 +3,7 @@
 //! One `SELECT` over one table, by the rules 20 to 26. What is not supported is refused with its place in the text; nothing is
 //! ever ignored.
 
+mod arithmetic;
 mod condition;
 mod error;
 pub(crate) mod expr;
@@ -10,6 +11,7 @@ mod filter;
 mod function;
 pub(crate) mod gather;
 mod group;
+mod kernel;
 mod order;
 mod path;
 mod plan;
@@ -88,7 +90,7 @@ impl<F: Fn(ScopeId) -> Option<String>> Naming for F {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answered {
     pub batch: Batch,
-    /// Sums that did not fit into 64 bits, and are NULL therefore.
+    /// Sums and computed values that did not fit into 64 bits, and are NULL therefore. What the kernel computes it counts itself.
     pub overflows: u64,
 }
 
@@ -99,16 +101,19 @@ impl Query {
     /// `names` says what people call a scope; each is asked for once.
     pub fn run(&self, rows: usize, columns: &[&Column], names: &dyn Naming) -> Answered {
         let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
-        let selected = self.filter.as_ref().map(|filter| filter::select(filter, &sources, rows));
+        let selected = self.filter.as_ref().map(|filter| filter::select(filter, &sources.columns, rows));
+        let overflows = sources.overflows(self.filter.as_ref(), selected.as_deref());
+        let sources = sources.columns;
         let chosen = |selected: Option<Vec<u32>>| selected.unwrap_or_else(|| (0..rows as u32).collect());
         if let Some(grouping) = &self.grouping {
-            return self.groups(&sources, group::group(grouping, &sources, &chosen(selected)));
+            let answered = self.groups(&sources, group::group(grouping, &sources, &chosen(selected)));
+            return Answered { overflows: answered.overflows + overflows, ..answered };
         }
         let batch = match selected {
             None if self.order.is_empty() && self.limit.is_none_or(|limit| limit >= rows) => self.copy(&sources, rows),
             selected => self.finish(&sources, chosen(selected), &[]),
         };
-        Answered { batch, overflows: 0 }
+        Answered { batch, overflows }
     }
 
     /// Whether its rows come as things happen, and not once a collection.
@@ -137,7 +142,7 @@ impl Query {
 
     /// Answers a stream from rows that the kernel has filtered. Tells of each row of the answer which one it was.
     pub fn run_stream(&self, rows: usize, columns: &[&Column], names: &dyn Naming) -> (Batch, Vec<u32>) {
-        let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
+        let sources = source::columns(&self.sources, &self.columns, rows, columns, names).columns;
         match &self.afterwards {
             None => (self.copy(&sources, rows), (0..rows as u32).collect()),
             Some(filter) => {
@@ -150,7 +155,7 @@ impl Query {
     /// Answers an aggregating query from groups that the kernel has made: `partial` has for each aggregate its value in each of `rows`
     /// groups. Some of them may be one group here, where names are equal.
     pub fn run_groups(&self, rows: usize, columns: &[&Column], partial: &[Column], names: &dyn Naming) -> Answered {
-        let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
+        let sources = source::columns(&self.sources, &self.columns, rows, columns, names).columns;
         let selected = match &self.afterwards {
             None => (0..rows as u32).collect(),
             Some(filter) => filter::select(filter, &sources, rows),

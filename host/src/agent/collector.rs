@@ -328,7 +328,7 @@ impl Delivered {
     }
 }
 
-/// The answers of a probe's queries, and how many sums overflowed in them.
+/// The answers of a probe's queries, and how many values overflowed in them.
 fn answers(
     queries: &[Planned],
     look: &Result<Look, KernelError>,

@@ -107,6 +107,6 @@ impl Query {
 
 fn warn_of_overflows(overflows: u64) {
     if overflows > 0 {
-        print::warn(&format!("{overflows} sums do not fit into 64 bits, and are NULL"));
+        print::warn(&format!("{overflows} values do not fit into 64 bits, and are NULL"));
     }
 }

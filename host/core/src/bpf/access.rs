@@ -1,6 +1,8 @@
 //! How a column of a tracepoint is had: which argument, which pointers on the way, which bytes at the end. All offsets are known.
 
 use super::btf::TypeId;
+use crate::{arithmetic::Number, query::expr::Compared};
+use std::sync::Arc;
 
 /// The way to one column's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,30 @@ pub enum Access {
     },
     Path(Path),
     Computed(Computed),
+    /// `a + b` and the like, of others.
+    Arithmetic(Number<Arc<Access>>),
+    /// `a > b` of such numbers: 1 or 0.
+    Compared(Compared<Arc<Access>>),
+}
+
+impl Access {
+    /// What the kernel is read for it: itself, or what it is computed of.
+    pub fn leaves(&self) -> Vec<&Access> {
+        let mut leaves = Vec::new();
+        self.for_each_leaf(&mut |leaf| leaves.push(leaf));
+        leaves
+    }
+
+    fn for_each_leaf<'a>(&'a self, each: &mut dyn FnMut(&'a Access)) {
+        let numbers = match self {
+            Access::Arithmetic(number) => [Some(number), None],
+            Access::Compared(Compared { left, right, .. }) => [Some(left), Some(right)],
+            Access::Argument { .. } | Access::Path(_) | Access::Computed(_) => return each(self),
+        };
+        for number in numbers.into_iter().flatten() {
+            number.for_each_leaf(&mut |leaf| leaf.for_each_leaf(each));
+        }
+    }
 }
 
 /// A field, through pointers.

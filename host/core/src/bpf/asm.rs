@@ -11,6 +11,7 @@ pub const R1: Reg = Reg(1);
 pub const R2: Reg = Reg(2);
 pub const R3: Reg = Reg(3);
 pub const R4: Reg = Reg(4);
+pub const R5: Reg = Reg(5);
 pub const R6: Reg = Reg(6);
 pub const R7: Reg = Reg(7);
 pub const R8: Reg = Reg(8);
@@ -39,10 +40,16 @@ pub mod helper {
 pub enum Alu {
     Add = 0x00,
     Sub = 0x10,
+    Mul = 0x20,
+    /// Without sign, as all kernels have it.
+    Div = 0x30,
     Or = 0x40,
     And = 0x50,
     Lsh = 0x60,
     Rsh = 0x70,
+    /// The remainder, without sign.
+    Mod = 0x90,
+    Xor = 0xa0,
     Mov = 0xb0,
     Arsh = 0xc0,
 }
@@ -189,6 +196,11 @@ impl Asm {
     /// The label is here.
     pub fn place(&mut self, label: Label) {
         self.labels[label.0] = self.code.len();
+    }
+
+    /// Whether there is a jump to the label.
+    pub fn is_wanted(&self, label: Label) -> bool {
+        self.jumps.iter().any(|(_, to)| *to == label)
     }
 
     pub fn jump(&mut self, to: Label) {

@@ -51,7 +51,7 @@ pub enum Writes {
 }
 
 /// Words of one program's figures, all u64, counted on each CPU.
-pub const FIGURES: usize = 7;
+pub const FIGURES: usize = 8;
 
 /// Index of each figure.
 pub mod figure {
@@ -68,4 +68,6 @@ pub mod figure {
     pub const MAP_FULL: usize = 5;
     /// Rows whose group the kernel could not store for another reason.
     pub const MAP_ERROR: usize = 6;
+    /// Computed values that did not fit into 64 bits, and are NULL therefore: one each time that it is computed.
+    pub const OVERFLOW: usize = 7;
 }

@@ -1,5 +1,6 @@
 //! The compiler over a made-up kernel: what it understands of types, what it refuses, and what its programs do when they are run.
 
+mod arithmetic;
 mod errors;
 mod fields;
 mod filter;

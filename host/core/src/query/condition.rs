@@ -1,6 +1,7 @@
 //! WHERE in a syntax tree to a checked condition.
 
 use super::{
+    arithmetic::{Computed, integer, is_arithmetic, kind},
     error::{Position, QueryError},
     expr::{Comparison, Condition, Test, Truth},
     function::call,
@@ -63,7 +64,13 @@ impl Filter<'_, '_> {
             Expr::Function(function) if let Some(text) = maybe_text(function)? => return Ok(Term::MaybeText(text)),
             _ if self.resolver.hook.is_some() && path::is_path(expr) => return self.column(expr),
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_) => return self.column(expr),
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => return negative(inner),
+            _ if is_arithmetic(expr) => {
+                return Ok(match self.resolver.arithmetic(expr)? {
+                    Computed::Literal(value) => Term::Integer(value),
+                    Computed::Column(Operand { ty: None, .. }) | Computed::Null => Term::Null,
+                    Computed::Column(operand) => Term::Column(operand),
+                });
+            }
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => Condition::Not(Box::new(self.condition(expr)?)),
             Expr::BinaryOp { op: op @ BinaryOperator::And, .. } => Condition::All(self.chain(expr, op)?),
             Expr::BinaryOp { op: op @ BinaryOperator::Or, .. } => Condition::Any(self.chain(expr, op)?),
@@ -111,6 +118,14 @@ impl Filter<'_, '_> {
         Ok(match self.term(expr)? {
             Term::Column(operand) => Condition::IsNull(operand.source),
             Term::Condition(Condition::Is(source)) => Condition::IsNull(source),
+            Term::Condition(Condition::Constant(truth)) => Condition::Constant((truth == Truth::Unknown).into()),
+            // In the kernel a comparison of integers may be NULL as a column of its own.
+            Term::Condition(Condition::Number(..) | Condition::Columns(..))
+                if self.resolver.hook.is_some()
+                    && let Ok(operand) = self.resolver.operand(expr) =>
+            {
+                Condition::IsNull(operand.source)
+            }
             Term::Condition(condition) => Condition::IsUnknown(Box::new(condition)),
             Term::Null => Condition::Constant(Truth::True),
             Term::Integer(_) | Term::Text(_) | Term::MaybeText(_) => Condition::Constant(Truth::False),
@@ -193,9 +208,29 @@ fn compare(left: Term, by: Comparison, right: Term, place: Option<Position>) -> 
         (literal, Term::Column(column)) => compare_literal(column, by.flipped(), literal, place)?,
         (Term::Integer(a), Term::Integer(b)) => Condition::Constant(by.accepts(a.cmp(&b)).into()),
         (Term::Text(a), Term::Text(b)) => Condition::Constant(by.accepts(a.cmp(&b)).into()),
+        (Term::Condition(condition), Term::Condition(Condition::Constant(truth)))
+        | (Term::Condition(Condition::Constant(truth)), Term::Condition(condition))
+            if let Some(same) = same(by, truth) =>
+        {
+            negate(condition, !same)
+        }
         (Term::Condition(a), Term::Condition(b)) => Condition::Conditions(Box::new(a), by, Box::new(b)),
         (a, b) => return Err(mismatch(&a, &b, place)),
     })
+}
+
+/// Whether a comparison with TRUE or FALSE is the other side itself; or else its negation.
+fn same(by: Comparison, truth: Truth) -> Option<bool> {
+    let equal = match by {
+        Comparison::Equal => true,
+        Comparison::NotEqual => false,
+        _ => return None,
+    };
+    match truth {
+        Truth::True => Some(equal),
+        Truth::False => Some(!equal),
+        Truth::Unknown => None,
+    }
 }
 
 fn compare_literal(
@@ -294,15 +329,7 @@ fn mismatch(a: &Term, b: &Term, place: Option<Position>) -> QueryError {
 fn describe(term: &Term) -> String {
     match term {
         Term::Column(operand) => {
-            let kind = match operand.ty {
-                Some(Type::Text) => "a text",
-                Some(Type::Scope) => "a handle of who",
-                Some(Type::Address) => "an address",
-                Some(Type::Octets) => "bytes",
-                Some(Type::Pointer) => "an address of the kernel",
-                _ => "an integer",
-            };
-            format!("`{}` ({kind})", operand.text)
+            format!("`{}` ({})", operand.text, operand.ty.map_or("an integer", kind))
         }
         Term::Integer(value) => format!("the number {value}"),
         Term::Text(text) | Term::MaybeText(text) => format!("the text '{}'", shorten(text)),
@@ -313,35 +340,11 @@ fn describe(term: &Term) -> String {
 
 fn literal(value: &Value, place: Option<Position>) -> Result<Term, QueryError> {
     match value {
-        Value::Number(digits, false) => integer(digits, false, place),
+        Value::Number(digits, false) => integer(digits, false, place).map(Term::Integer),
         Value::SingleQuotedString(text) => Ok(Term::Text(text.clone())),
         Value::Boolean(truth) => Ok(Term::Condition(Condition::Constant((*truth).into()))),
         Value::Null => Ok(Term::Null),
         Value::Placeholder(_) => Err(QueryError::text(place, "there are no parameters: write the value itself")),
         _ => Err(QueryError::text(place, "literals are integers in decimal, 'texts', TRUE, FALSE and NULL")),
-    }
-}
-
-fn negative(expr: &Expr) -> Result<Term, QueryError> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, false) => integer(digits, true, at_expr(expr)),
-            _ => Err(QueryError::text(at_expr(expr), "a minus stands before a number only")),
-        },
-        _ => Err(QueryError::text(at_expr(expr), "a minus stands before a number only: arithmetic is not supported")),
-    }
-}
-
-fn integer(digits: &str, negative: bool, place: Option<Position>) -> Result<Term, QueryError> {
-    let decimal = digits.bytes().all(|digit| digit.is_ascii_digit());
-    let value = digits.parse::<i128>().ok().filter(|_| decimal).map(|value| if negative { -value } else { value });
-    match value {
-        Some(value) if (i64::MIN.into()..=u64::MAX.into()).contains(&value) => Ok(Term::Integer(value)),
-        _ => {
-            let sign = if negative { "-" } else { "" };
-            let range = format!("{} to {}", i64::MIN, u64::MAX);
-            let message = format!("`{sign}{}` is no integer from {range} in decimal", shorten(digits));
-            Err(QueryError::text(place, message))
-        }
     }
 }

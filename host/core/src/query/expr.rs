@@ -1,6 +1,9 @@
 //! What a checked query consists of. Plain data: `run` evaluates it over columns, and a compiler for kernel tables can read it.
 
-use crate::bpf::enums::EnumNames;
+use crate::{
+    arithmetic::{Number, Overflow},
+    bpf::enums::EnumNames,
+};
 use sqlparser::ast::BinaryOperator;
 use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
 
@@ -20,8 +23,20 @@ pub enum Source {
     Symbol(SourceId),
     /// `x IS NULL`, or `x IS NOT NULL`.
     IsNull { of: SourceId, negated: bool },
+    /// `a + b` and the like, of columns that the host reads: the kernel computes with its own before they are read.
+    Arithmetic(Number<SourceId>),
+    /// `a > b` of such numbers, as a column.
+    Compared(Compared<SourceId>),
     /// `maybe(x)` where this node has no x: always NULL. The name, as two such columns are not the same one.
     Missing(String),
+}
+
+/// Two numbers, compared by value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared<L> {
+    pub left: Number<L>,
+    pub by: Comparison,
+    pub right: Number<L>,
 }
 
 /// A value of SQL's three-valued logic, in the order in which AND is the lesser and OR the greater of two.
@@ -56,14 +71,41 @@ pub enum Condition {
 }
 
 impl Source {
-    /// What it is made of; None if it is read, or missing.
+    /// The one column that it is made of; None if it is read, computed of several, or missing.
     pub fn of(&self) -> Option<SourceId> {
         match self {
             Source::ScopeName(of) | Source::Symbol(of) | Source::EnumName { of, .. } | Source::IsNull { of, .. } => {
                 Some(*of)
             }
-            Source::Table(_) | Source::Missing(_) => None,
+            Source::Table(_) | Source::Arithmetic(_) | Source::Compared(_) | Source::Missing(_) => None,
         }
+    }
+
+    /// All columns that it is made of.
+    pub fn operands(&self) -> Vec<SourceId> {
+        let mut operands = Vec::from_iter(self.of());
+        let mut each = |of: &SourceId| operands.push(*of);
+        match self {
+            Source::Arithmetic(number) => number.for_each_leaf(&mut each),
+            Source::Compared(Compared { left, right, .. }) => {
+                left.for_each_leaf(&mut each);
+                right.for_each_leaf(&mut each);
+            }
+            _ => {}
+        }
+        operands
+    }
+}
+
+impl<L> Compared<L> {
+    /// Whether it holds; None is NULL.
+    ///
+    /// # Errors
+    /// If a side overflows.
+    pub fn compute(&self, leaf: &dyn Fn(&L) -> Option<i128>) -> Result<Option<bool>, Overflow> {
+        let Some(left) = self.left.compute(leaf)? else { return Ok(None) };
+        let Some(right) = self.right.compute(leaf)? else { return Ok(None) };
+        Ok(Some(self.by.accepts(left.cmp(&right))))
     }
 }
 
@@ -125,6 +167,18 @@ impl Comparison {
             BinaryOperator::GtEq => Comparison::GreaterOrEqual,
             _ => return None,
         })
+    }
+
+    /// As a query writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Comparison::Equal => "=",
+            Comparison::NotEqual => "<>",
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Greater => ">",
+            Comparison::GreaterOrEqual => ">=",
+        }
     }
 
     /// The same comparison with its sides exchanged.

@@ -6,6 +6,7 @@ use super::{
     error::Position,
     expr::{Aggregate, Condition, Grouping, OrderKey, Output, Source, SourceId},
     function::{Call, call},
+    kernel,
     resolve::{Operand, Resolver},
     shape::{self, Clauses, Order, Shape, joined},
     text::{self, at, at_expr, shorten},
@@ -113,9 +114,12 @@ impl Planner<'_> {
         let order = shape.order_by.iter().map(|order| self.order_key(order, grouped)).collect::<Result<_, _>>()?;
         let per = self.resolver.table.per;
         let (filter, afterwards) = match per {
-            Per::Event | Per::Pass => split(filter, &self.resolver.sources),
+            Per::Event | Per::Pass => kernel::split(filter, &self.resolver.sources),
             Per::Namespace | Per::Node => (filter, None),
         };
+        if let (Per::Event | Per::Pass, Some(filter)) = (per, &filter) {
+            kernel::check(filter)?;
+        }
         Ok(Query {
             table: self.resolver.table.name.clone(),
             per,
@@ -343,28 +347,10 @@ impl Planner<'_> {
 
     /// Whether all rows of a group have the same value: a key, or a function of one.
     fn same_in_group(&self, source: SourceId) -> bool {
+        let operands = self.resolver.sources[source].operands();
         self.grouping.keys.contains(&source)
-            || self.resolver.sources[source].of().is_some_and(|of| self.same_in_group(of))
+            || !operands.is_empty() && operands.into_iter().all(|of| self.same_in_group(of))
     }
-}
-
-/// What the kernel can test itself, and what only the host can: it alone knows what namespaces and symbols are called.
-fn split(filter: Option<Condition>, sources: &[Source]) -> (Option<Condition>, Option<Condition>) {
-    let parts = match filter {
-        None => return (None, None),
-        Some(Condition::All(parts)) => parts,
-        Some(other) => vec![other],
-    };
-    let is_of_host = |part: &Condition| {
-        let mut named = false;
-        part.for_each_source(&mut |source| {
-            named |= matches!(sources[source], Source::ScopeName(_) | Source::Symbol(_))
-        });
-        named
-    };
-    let (host, kernel): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_of_host);
-    let all = |parts: Vec<Condition>| (!parts.is_empty()).then_some(Condition::All(parts));
-    (all(kernel), all(host))
 }
 
 fn plain(operand: Operand, position: Option<Position>) -> Item {

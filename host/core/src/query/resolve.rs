@@ -1,8 +1,9 @@
 //! Names in a query to columns of its table, and the functions that stand for a column: `name(x)` and `maybe(x)`.
 
 use super::{
+    arithmetic::{Computed, is_arithmetic},
     error::{Position, QueryError},
-    expr::{Source, SourceId},
+    expr::{Comparison, Source, SourceId},
     function::{Call, call},
     path::{self, Path},
     shape::joined,
@@ -52,27 +53,65 @@ impl<'a> Resolver<'a> {
     /// A column, or a function of one. Everything else is refused.
     pub fn operand(&mut self, expr: &Expr) -> Result<Operand, QueryError> {
         match expr {
-            _ if self.hook.is_some() && path::is_path(expr) => self.path(expr),
+            _ if self.hook.is_some() && path::is_path(expr) => self.path(expr).map(|column| self.table_column(column)),
             Expr::Nested(inner) => self.operand(inner),
-            Expr::Identifier(name) => self.column(&[name]),
-            Expr::CompoundIdentifier(names) => self.column(&names.iter().collect::<Vec<_>>()),
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+                let (text, column) = self.named(expr)?;
+                Ok(self.table_column_or_missing(text, column))
+            }
             Expr::Function(function) => self.function(&call(function)?),
             Expr::IsNull(inner) => self.is_null(inner, false),
             Expr::IsNotNull(inner) => self.is_null(inner, true),
+            _ if is_arithmetic(expr) => match self.arithmetic(expr)? {
+                Computed::Column(operand) => Ok(operand),
+                Computed::Literal(_) | Computed::Null => Err(literal(expr)),
+            },
+            Expr::BinaryOp { left, op, right } if let Some(by) = Comparison::of(op) => {
+                self.comparison(expr, left, by, right)
+            }
             _ => Err(unsupported(expr)),
         }
+    }
+
+    /// The column of the table that an expression names, and its text; None for one that `maybe` takes for NULL here.
+    pub fn named(&mut self, expr: &Expr) -> Result<(String, Option<TableColumn>), QueryError> {
+        let column = match expr {
+            _ if self.hook.is_some() && path::is_path(expr) => self.path(expr)?,
+            Expr::Nested(inner) => return self.named(inner),
+            Expr::Identifier(name) => self.column(&[name])?,
+            Expr::CompoundIdentifier(names) => self.column(&names.iter().collect::<Vec<_>>())?,
+            Expr::Function(function) => {
+                let call = call(function)?;
+                return match call.name.as_str() {
+                    "maybe" => self.maybe(call.argument()?),
+                    "name" => {
+                        let message =
+                            "name(x) is a text: + - * / % take integers, and so does a comparison that is a column";
+                        Err(QueryError::text(call.position, message))
+                    }
+                    _ => Err(of_many_rows(&call)),
+                };
+            }
+            _ => return Err(unsupported(expr)),
+        };
+        Ok((column.name.clone(), Some(column)))
+    }
+
+    /// A column that this node does not have: always NULL.
+    pub fn missing(&mut self, text: String) -> Operand {
+        let source = self.source(Source::Missing(text.clone()));
+        let (ty, logical) = (None, Logical::Count);
+        Operand { source, ty, logical, nullable: true, text, names: None, enumerated: None }
     }
 
     fn function(&mut self, call: &Call) -> Result<Operand, QueryError> {
         match call.name.as_str() {
             "name" => self.name_of(call),
-            "maybe" => self.maybe(call.argument()?),
-            name => {
-                let message = format!(
-                    "{name}(..) is of many rows: it stands in the select list by itself, not in WHERE, not within (..)"
-                );
-                Err(QueryError::text(call.position, message))
+            "maybe" => {
+                let (text, column) = self.maybe(call.argument()?)?;
+                Ok(self.table_column_or_missing(text, column))
             }
+            _ => Err(of_many_rows(call)),
         }
     }
 
@@ -128,7 +167,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// NULL where this node has no such column, so that one query serves many kernels.
-    fn maybe(&mut self, expr: &Expr) -> Result<Operand, QueryError> {
+    fn maybe(&mut self, expr: &Expr) -> Result<(String, Option<TableColumn>), QueryError> {
         let (text, found) = if self.hook.is_some() && path::is_path(expr) {
             let path = path::path(expr, self.alias)?;
             (path.text.clone(), self.hook_column(&path))
@@ -144,24 +183,19 @@ impl<'a> Resolver<'a> {
             (name, found)
         };
         match found {
-            Ok(column) => Ok(Operand { nullable: true, ..self.table_column(column) }),
-            Err(error) if error.kind == super::Kind::Absent => {
-                let source = self.source(Source::Missing(text.clone()));
-                let (ty, logical) = (None, Logical::Count);
-                Ok(Operand { source, ty, logical, nullable: true, text, names: None, enumerated: None })
-            }
+            Ok(column) => Ok((text, Some(column.nullable()))),
+            Err(error) if error.kind == super::Kind::Absent => Ok((text, None)),
             Err(error) => Err(error),
         }
     }
 
     /// A path of a tracepoint's table.
-    fn path(&mut self, expr: &Expr) -> Result<Operand, QueryError> {
+    fn path(&self, expr: &Expr) -> Result<TableColumn, QueryError> {
         let path = path::path(expr, self.alias)?;
-        let column = self.hook_column(&path).map_err(|error| match self.aliases.contains(&path.text.as_str()) {
+        self.hook_column(&path).map_err(|error| match self.aliases.contains(&path.text.as_str()) {
             true => alias_only(&path.text, path.position),
             false => error,
-        })?;
-        Ok(self.table_column(column))
+        })
     }
 
     fn hook_column(&self, path: &Path) -> Result<TableColumn, QueryError> {
@@ -181,20 +215,28 @@ impl<'a> Resolver<'a> {
             return Err(unsupported(bare));
         }
         let of = self.operand(inner)?;
-        let text = format!("{} IS {}NULL", of.text, if negated { "NOT " } else { "" });
+        let what = if let Expr::BinaryOp { .. } = bare { format!("({})", of.text) } else { of.text };
+        let text = format!("{what} IS {}NULL", if negated { "NOT " } else { "" });
         let source = self.source(Source::IsNull { of: of.source, negated });
         let (ty, logical) = (Some(Type::Bool), Logical::Bool);
         Ok(Operand { source, ty, logical, nullable: false, text, names: None, enumerated: None })
     }
 
-    fn column(&mut self, names: &[&Ident]) -> Result<Operand, QueryError> {
+    fn column(&self, names: &[&Ident]) -> Result<TableColumn, QueryError> {
         let name = self.name(names);
         match self.table.column(&name) {
-            Some(column) => Ok(self.table_column(column)),
+            Some(column) => Ok(column),
             None => {
                 self.elsewhere(names, &name)?;
                 Err(self.no_column(names, &name))
             }
+        }
+    }
+
+    fn table_column_or_missing(&mut self, text: String, column: Option<TableColumn>) -> Operand {
+        match column {
+            Some(column) => self.table_column(column),
+            None => self.missing(text),
         }
     }
 
@@ -251,6 +293,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
+const LITERAL: &str = "a literal is no column: it stands beside one, in arithmetic or in a comparison";
+
+fn literal(expr: &Expr) -> QueryError {
+    QueryError::text(at_expr(expr), LITERAL)
+}
+
+fn of_many_rows(call: &Call) -> QueryError {
+    let name = &call.name;
+    let message =
+        format!("{name}(..) is of many rows: it stands in the select list by itself, not in WHERE, not within (..)");
+    QueryError::text(call.position, message)
+}
+
 fn alias_only(name: &str, position: Option<Position>) -> QueryError {
     let message = format!("`{name}` is an alias of the select list: it is known in GROUP BY and ORDER BY only");
     QueryError::text(position, message)
@@ -281,16 +336,16 @@ fn no_names(call: &Call, of: &Operand, ty: Type) -> QueryError {
 /// Says what to write in place of an expression that no query may have.
 pub(super) fn unsupported(expr: &Expr) -> QueryError {
     let message = match expr {
-        Expr::Value(_) => "a literal is no column: it stands in WHERE, compared with a column",
-        Expr::BinaryOp { op, .. } if super::expr::Comparison::of(op).is_some() => {
-            "a comparison is no column: it stands in WHERE"
+        Expr::Value(_) => LITERAL,
+        Expr::BinaryOp { op, .. } if Comparison::of(op).is_some() => {
+            "a comparison gives no number: nothing can be computed with it"
         }
         Expr::BinaryOp { op: sqlparser::ast::BinaryOperator::And | sqlparser::ast::BinaryOperator::Or, .. }
         | Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, .. }
         | Expr::InList { .. }
         | Expr::Between { .. } => "a condition is no column: it stands in WHERE",
         Expr::BinaryOp { .. } | Expr::UnaryOp { .. } => {
-            "operators other than comparisons are not supported: select the columns, and compute with them afterwards"
+            "this operator is not supported: there are + - * / % and comparisons"
         }
         Expr::InSubquery { .. } | Expr::Subquery(_) | Expr::Exists { .. } | Expr::AnyOp { .. } | Expr::AllOp { .. } => {
             "a SELECT within a query is not supported: write a query for each"

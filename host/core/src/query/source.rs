@@ -1,12 +1,35 @@
 //! The columns that a query computes with, from those that were read.
 
-use super::{Naming, expr::Source};
+use super::{
+    Naming,
+    expr::{Condition, Source, SourceId},
+};
 use crate::{
+    arithmetic::Overflow,
     batch::{Bitmap, Column, ColumnBuilder, Values},
     scope::ScopeId,
     table::{TableColumn, Type},
 };
 use std::{borrow::Cow, collections::HashMap};
+
+/// Every source of a query as a column.
+pub(super) struct Sources<'a> {
+    pub columns: Vec<Cow<'a, Column>>,
+    /// Where a value is NULL as it did not fit into 64 bits: rarely anywhere.
+    overflowed: Vec<(SourceId, u32)>,
+}
+
+impl Sources<'_> {
+    /// The overflows that count: those in the rows that were `selected`, in order, and all those that the filter met.
+    pub fn overflows(&self, filter: Option<&Condition>, selected: Option<&[u32]>) -> u64 {
+        let mut met = Vec::new();
+        if let (Some(filter), false) = (filter, self.overflowed.is_empty()) {
+            filter.for_each_source(&mut |source| met.push(source));
+        }
+        let is_selected = |row| selected.is_none_or(|rows| rows.binary_search(row).is_ok());
+        self.overflowed.iter().filter(|(source, row)| met.contains(source) || is_selected(row)).count() as u64
+    }
+}
 
 /// One column for each source, each of `rows` rows and in the form that its type promises: what is not becomes NULL.
 pub(super) fn columns<'a>(
@@ -15,9 +38,11 @@ pub(super) fn columns<'a>(
     rows: usize,
     read: &[&'a Column],
     names: &dyn Naming,
-) -> Vec<Cow<'a, Column>> {
+) -> Sources<'a> {
     let mut columns: Vec<Cow<'a, Column>> = Vec::with_capacity(sources.len());
-    for source in sources {
+    let mut overflowed = Vec::new();
+    for (id, source) in sources.iter().enumerate() {
+        let mut overflow = |row: usize| overflowed.push((id, row as u32));
         let column = match source {
             Source::Table(index) => match (read.get(*index), types.get(*index)) {
                 (Some(&column), Some(ty)) if column.len() == rows && fits(ty.ty, &column.values) => {
@@ -34,11 +59,44 @@ pub(super) fn columns<'a>(
                     (0..rows).map(|row| u32::from(column.has(row) == *negated)).collect(),
                 )))
             }
+            Source::Arithmetic(of) => {
+                let value = |row| of.compute(&|leaf| number(&columns[*leaf], row));
+                Cow::Owned(match of.is_signed() {
+                    true => computed(rows, Values::S64, |row| Ok(value(row)?.map(|value| value as i64)), &mut overflow),
+                    false => {
+                        computed(rows, Values::U64, |row| Ok(value(row)?.map(|value| value as u64)), &mut overflow)
+                    }
+                })
+            }
+            Source::Compared(of) => {
+                let truth = |row| Ok(of.compute(&|leaf| number(&columns[*leaf], row))?.map(u32::from));
+                Cow::Owned(computed(rows, Values::U32, truth, &mut overflow))
+            }
             Source::Missing(_) => Cow::Owned(Column::null(rows)),
         };
         columns.push(column);
     }
-    columns
+    Sources { columns, overflowed }
+}
+
+/// A column that is NULL where there is no value, or one that does not fit.
+fn computed<T: Copy + Default>(
+    rows: usize,
+    form: fn(Vec<T>) -> Values,
+    value: impl Fn(usize) -> Result<Option<T>, Overflow>,
+    overflow: &mut dyn FnMut(usize),
+) -> Column {
+    let mut present = Bitmap::zeros(rows);
+    let values = (0..rows).map(|row| {
+        let value = value(row).unwrap_or_else(|Overflow| {
+            overflow(row);
+            None
+        });
+        present.set(row, value.is_some());
+        value.unwrap_or_default()
+    });
+    let values = form(values.collect());
+    tidy(values, |row| present.get(row))
 }
 
 /// An integer of any width and sign, by value; None where it is NULL or no integer.

@@ -4,6 +4,7 @@ use crate::{
     table::{Absent, Catalogue, Hooks, Logical, Table, Type},
 };
 
+mod arithmetic;
 mod reference;
 mod refused;
 mod rules;

@@ -31,12 +31,13 @@ struct Total {
     cpu_before: Duration,
 }
 
-/// Rows that do not arrive, by reason.
-const LOSSES: [(usize, &str); 4] = [
+/// Rows that do not arrive, and values that are NULL as they do not fit, by reason.
+const LOSSES: [(usize, &str); 5] = [
     (figure::SUPPRESSED, "suppressed"),
     (figure::RING_FULL, "ring_full"),
     (figure::MAP_FULL, "map_full"),
     (figure::MAP_ERROR, "map_error"),
+    (figure::OVERFLOW, "overflow"),
 ];
 
 impl HookFigures {

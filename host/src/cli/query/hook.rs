@@ -158,6 +158,7 @@ fn warn_of_losses(figures: &Figures) {
         (figure::RING_FULL, "rows found the ring full"),
         (figure::MAP_FULL, "rows found no room for another group"),
         (figure::MAP_ERROR, "rows could not be added to their group"),
+        (figure::OVERFLOW, "values do not fit into 64 bits, and are NULL"),
     ];
     for (figure, what) in lost {
         if figures.counts[figure] > 0 {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         access::{Access, Computed, Hop},
-        asm::{Alu, Asm, FP, Finished, Jump, Label, R0, R1, R2, R6, R9, TooLong, helper},
+        asm::{Alu, Asm, FP, Finished, Jump, Label, R0, R1, R2, R6, R9, Reg, TooLong, helper},
         hook::Hook,
         program::{Map, figure},
     },
@@ -45,6 +45,9 @@ pub(super) struct Emit<'a> {
     /// Pointers that several columns go through, none on kernels that cannot cast: there each would double the verifier's work; and those of them that have been loaded, with where they are.
     shared: Vec<(u32, Vec<Hop>)>,
     pub loaded: Vec<(u32, Vec<Hop>, i32)>,
+    /// Places on the stack where numbers wait for others, and how many of them do.
+    waiting_places: Vec<i32>,
+    waiting: usize,
 }
 
 impl<'a> Emit<'a> {
@@ -52,6 +55,7 @@ impl<'a> Emit<'a> {
     pub fn new(hook: &'a Hook, used: &[&Access]) -> Self {
         let mut asm = Asm::default();
         let out = asm.label();
+        let used: Vec<&Access> = used.iter().flat_map(|access| access.leaves()).collect();
         let wants = |wanted: &[Computed]| {
             used.iter().any(|access| matches!(access, Access::Computed(computed) if wanted.contains(computed)))
         };
@@ -71,8 +75,10 @@ impl<'a> Emit<'a> {
             owner: None,
             found: None,
             shared_file: None,
-            shared: if hook.layout.cast.is_some() { paths::shared(used) } else { Vec::new() },
+            shared: if hook.layout.cast.is_some() { paths::shared(&used) } else { Vec::new() },
             loaded: Vec::new(),
+            waiting_places: Vec::new(),
+            waiting: 0,
         };
         emit.scratch = emit.room(8);
         emit.began = emit.room(8);
@@ -85,8 +91,24 @@ impl<'a> Emit<'a> {
         -self.used
     }
 
+    /// Keeps R1 on the stack while another number is had, until [`take`](Self::take).
+    pub fn keep(&mut self) {
+        if self.waiting == self.waiting_places.len() {
+            let place = self.room(8);
+            self.waiting_places.push(place);
+        }
+        self.asm.store(8, FP, self.waiting_places[self.waiting], R1);
+        self.waiting += 1;
+    }
+
+    /// `dst` = what was kept last.
+    pub fn take(&mut self, dst: Reg) {
+        self.waiting -= 1;
+        self.asm.load(8, dst, FP, self.waiting_places[self.waiting]);
+    }
+
     /// `dst` = the address of something on the stack.
-    pub fn stack_address(&mut self, dst: super::super::asm::Reg, offset: i32) {
+    pub fn stack_address(&mut self, dst: Reg, offset: i32) {
         self.asm.mov(dst, FP);
         self.asm.alu_imm(Alu::Add, dst, offset);
     }
@@ -146,9 +168,10 @@ impl<'a> Emit<'a> {
 
     /// Computes once what several of these columns are made of.
     pub fn prepare<'c>(&mut self, columns: impl Iterator<Item = &'c Access>) {
-        for access in columns {
+        for access in columns.flat_map(Access::leaves) {
             match access {
-                Access::Argument { .. } => {}
+                // Leaves are read: they are not computed of others.
+                Access::Argument { .. } | Access::Arithmetic(_) | Access::Compared(_) => {}
                 Access::Path(path) => {
                     for (argument, hops) in self.shared.clone() {
                         if argument == path.argument && path.hops.starts_with(&hops) {

@@ -18,6 +18,7 @@ use crate::{
     },
     table::{TableColumn, Type},
 };
+use std::cmp::Ordering;
 
 /// What a condition that is neither true nor false counts as.
 #[derive(Clone, Copy, PartialEq)]
@@ -175,7 +176,7 @@ impl Filter<'_, '_, '_> {
     fn compare(&mut self, comparison: Comparison, value: i128, signed: bool, branch: Branch) {
         let (least, most) = if signed { (i64::MIN.into(), i64::MAX.into()) } else { (0, u64::MAX.into()) };
         if value < least || value > most {
-            let beyond = if value > most { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater };
+            let beyond = if value > most { Ordering::Less } else { Ordering::Greater };
             return self.constant(comparison.accepts(beyond).into(), branch);
         }
         let jump = jump(if branch.when { comparison } else { inverse(comparison) }, signed);
@@ -289,26 +290,23 @@ impl Filter<'_, '_, '_> {
         let (true, true, Some(first), Some(second)) = (number(a.ty), number(b.ty), &a.access, &b.access) else {
             return Err(CompileError::Condition("only columns of numbers are compared with each other"));
         };
-        let equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
-        if a.ty != b.ty && !equality {
-            return Err(CompileError::Condition("columns with and without sign are compared with = and <> only"));
-        }
         let (absent, past) = self.absent(branch);
-        let slot = self.emit.room(8);
         self.emit.number(first, absent);
-        self.emit.asm.store(8, FP, slot, R1);
+        self.emit.keep();
         self.emit.number(second, absent);
-        self.emit.asm.load(8, R2, FP, slot);
+        self.emit.take(R2);
         if a.ty != b.ty {
-            // Of equal bits with a sign, one is negative and the other large.
+            // One with a sign that is below zero is less than any without; else both are compared without.
             let same = self.emit.asm.label();
-            self.emit.asm.jump_if(Jump::SGe, R1, 0, same);
-            self.constant((comparison == Comparison::NotEqual).into(), branch);
+            let (signed, order) = if a.ty == Type::S64 { (R2, Ordering::Less) } else { (R1, Ordering::Greater) };
+            self.emit.asm.jump_if(Jump::SGe, signed, 0, same);
+            self.constant(comparison.accepts(order).into(), branch);
             self.emit.asm.jump(past);
             self.emit.asm.place(same);
         }
         let wanted = if branch.when { comparison } else { inverse(comparison) };
-        self.emit.asm.jump_if_reg(jump(wanted, a.ty == Type::S64), R2, R1, branch.to);
+        let signed = a.ty == Type::S64 && b.ty == Type::S64;
+        self.emit.asm.jump_if_reg(jump(wanted, signed), R2, R1, branch.to);
         self.emit.asm.place(past);
         Ok(())
     }
@@ -329,7 +327,8 @@ fn words(text: &[u8], compared: usize) -> Vec<(u64, u64)> {
     (0..compared).step_by(8).map(word).collect()
 }
 
-fn jump(comparison: Comparison, signed: bool) -> Jump {
+/// The jump that is taken if the comparison holds.
+pub(super) fn jump(comparison: Comparison, signed: bool) -> Jump {
     match (comparison, signed) {
         (Comparison::Equal, _) => Jump::Eq,
         (Comparison::NotEqual, _) => Jump::Ne,

@@ -31,6 +31,8 @@ impl Emit<'_> {
             }
             Access::Path(path) => self.path_number(path, absent),
             Access::Computed(computed) => self.computed_number(*computed, absent),
+            Access::Arithmetic(number) => self.arithmetic(number, absent),
+            Access::Compared(compared) => self.compared(compared, absent),
         }
     }
 
@@ -140,7 +142,8 @@ impl Emit<'_> {
                 self.packet_address(*computed, base, at, absent);
             }
             Access::Computed(computed) => self.socket_address(*computed, base, at, absent),
-            Access::Argument { .. } => {}
+            // Numbers.
+            Access::Argument { .. } | Access::Arithmetic(_) | Access::Compared(_) => {}
         }
     }
 

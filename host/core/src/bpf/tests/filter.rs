@@ -89,7 +89,7 @@ fn condition() -> impl Strategy<Value = String> {
             .prop_map(|(a, not, low, high)| format!("{a} {not}BETWEEN {low} AND {high}")),
         2 => (select(UNSIGNED), comparison(), select(UNSIGNED)).prop_map(|(a, by, b)| format!("{a} {by} {b}")),
         2 => (select(SIGNED), comparison(), select(SIGNED)).prop_map(|(a, by, b)| format!("{a} {by} {b}")),
-        2 => (select(SIGNED), equality(), select(UNSIGNED)).prop_map(|(a, by, b)| format!("{a} {by} {b}")),
+        2 => (select(SIGNED), comparison(), select(UNSIGNED)).prop_map(|(a, by, b)| format!("{a} {by} {b}")),
         2 => (select(TEXTS), equality(), select(WORDS)).prop_map(|(a, by, b)| format!("{a} {by} {b}")),
         2 => (select(TEXTS), not(), list(WORDS)).prop_map(|(a, not, list)| format!("{a} {not}IN ({list})")),
         2 => (select(NULLABLE), not()).prop_map(|(a, not)| format!("{a} IS {not}NULL")),

@@ -77,6 +77,11 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT dev.ifindex, sum(big), min(signed), max(count), count(dev.mtu), sum(tiny), min(big), max(signed) \
          FROM hook.odd GROUP BY dev.ifindex",
     ),
+    (
+        "arithmetic",
+        "SELECT 1000 * dev.mtu / count, dev.ifindex - tiny * signed, 10 * big > 9 * dev.mtu AS full, (signed % 7) IS NULL \
+         FROM hook.odd WHERE big + count > dev.mtu AND -signed < 5",
+    ),
     ("computed", "SELECT owner, cgroup, family, protocol, cpu, pid, comm FROM hook.tcp_retransmit_skb"),
 ];
 

@@ -383,10 +383,14 @@ fn compute(code: u8, a: u64, b: u64) -> u64 {
     match code & 0xf0 {
         0x00 => a.wrapping_add(b),
         0x10 => a.wrapping_sub(b),
+        0x20 => a.wrapping_mul(b),
+        0x30 => a.checked_div(b).unwrap_or(0),
         0x40 => a | b,
         0x50 => a & b,
         0x60 => a << b,
         0x70 => a >> b,
+        0x90 => a.checked_rem(b).unwrap_or(a),
+        0xa0 => a ^ b,
         0xc0 => (a as i64 >> b) as u64,
         _ => panic!("arithmetic {code:#x}"),
     }
