@@ -4,7 +4,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
-const PROBES: &[&str] = &["packet_loss", "sockstat", "tcp_reset", "traffic"];
+const PROBES: &[&str] = &["packet_loss", "socket_memory", "sockstat", "tcp_reset", "tcp_state", "traffic"];
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// What the outer cargo, or a wrapper around it, says of the host's build and must not say of the guests'.

@@ -3,7 +3,7 @@
 use crate::{
     Result,
     plan::Query,
-    types::{self, Column, QueryState},
+    types::{self, Column, QueryState, Scope},
 };
 
 /// The names of each query's columns, as the host gave them in `start`.
@@ -33,13 +33,30 @@ impl<'a> Call<'a> {
 
     /// The rows of `query`. None where this node cannot answer it, where it failed this time, or where this call is not about it.
     pub fn rows(&self, query: Query) -> Option<Rows<'_>> {
-        let answer = self.wit.answers.iter().position(|answer| answer.query == query.0)?;
-        match &self.wit.answers[answer].result {
+        let (index, answer) = self.answer(query)?;
+        match &answer.result {
             types::ResultOfQuery::Rows(batch) => {
-                Some(Rows { answer: answer as u32, batch, names: self.columns.0.get(query.0 as usize)? })
+                Some(Rows { answer: index as u32, batch, names: self.columns.0.get(query.0 as usize)? })
             }
             types::ResultOfQuery::Failed(_) => None,
         }
+    }
+
+    /// Why `query` failed this time, for everybody. None too where this node cannot answer it at all.
+    pub fn failure(&self, query: Query) -> Option<&str> {
+        match &self.answer(query)?.1.result {
+            types::ResultOfQuery::Rows(_) => None,
+            types::ResultOfQuery::Failed(why) => Some(why),
+        }
+    }
+
+    /// Whose rows of `query` are missing this time, as they could not be read.
+    pub fn failed_scopes(&self, query: Query) -> &[Scope] {
+        self.answer(query).map_or(&[], |(_, answer)| &answer.failed_scopes)
+    }
+
+    fn answer(&self, query: Query) -> Option<(usize, &types::Answer)> {
+        self.wit.answers.iter().enumerate().find(|(_, answer)| answer.query == query.0)
     }
 
     /// Whether this is a collection's call: only there may gauges be set and totals given.
@@ -47,7 +64,7 @@ impl<'a> Call<'a> {
         self.wit.kind == types::CallKind::Collection
     }
 
-    /// Everything else: ids, times, scopes that failed or are gone.
+    /// Everything else: ids, times, scopes that are gone.
     pub fn wit(&self) -> &types::Call {
         &self.wit
     }

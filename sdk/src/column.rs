@@ -115,6 +115,20 @@ impl Column {
         Self { values: dictionary.into_values(), present: bits(rows, |row| missing.binary_search(&row).is_err()) }
     }
 
+    /// A number, or none, for each row.
+    pub fn numbers(numbers: impl IntoIterator<Item = Option<f64>>) -> Self {
+        let numbers: Vec<Option<f64>> = numbers.into_iter().collect();
+        let present = bits(numbers.len(), |row| numbers[row].is_some());
+        Self { values: Values::F64s(numbers.into_iter().map(Option::unwrap_or_default).collect()), present }
+    }
+
+    /// Whose each row is; None is nobody that is known.
+    pub fn scopes(scopes: impl IntoIterator<Item = Option<Scope>>) -> Self {
+        let scopes: Vec<Option<Scope>> = scopes.into_iter().collect();
+        let present = bits(scopes.len(), |row| scopes[row].is_some());
+        Self { values: Values::U32s(scopes.into_iter().map(Option::unwrap_or_default).collect()), present }
+    }
+
     /// The column's values at `rows`, in that order; a row may be taken more than once. A row without a value, or past the end, gives one
     /// without a value. Of the dictionary only the names in use are kept.
     pub fn pick(&self, rows: &[u32]) -> Self {

@@ -8,10 +8,12 @@ use crate::{
     plan::Plan,
     types,
 };
+use std::rc::Rc;
 
 /// A probe that has been described, and what the host said of its queries.
 pub struct Running<P> {
     probe: P,
+    metrics: Rc<[types::Metric]>,
     columns: Columns,
 }
 
@@ -21,8 +23,9 @@ pub fn describe<P: Probe>(running: &mut Option<Running<P>>, settings: &str) -> R
     let settings = serde_json::from_str(settings).map_err(|error| format!("settings: {error}"))?;
     let mut plan = Plan::default();
     let probe = P::new(settings, &mut plan)?;
-    *running = Some(Running { probe, columns: Columns::default() });
-    Ok(plan.into_wit())
+    let plan = plan.into_wit();
+    *running = Some(Running { probe, metrics: plan.metrics.clone().into(), columns: Columns::default() });
+    Ok(plan)
 }
 
 /// Learns the names of each query's columns.
@@ -35,7 +38,7 @@ pub fn start<P>(running: &mut Option<Running<P>>, queries: Vec<types::QueryState
 /// Gives the probe one call's rows.
 pub fn process<P: Probe>(running: &mut Option<Running<P>>, call: types::Call) -> Result<types::Output, String> {
     let running = running.as_mut().ok_or("`process` was called before `describe`")?;
-    let mut out = Output::default();
+    let mut out = Output::new(Rc::clone(&running.metrics));
     running.probe.process(&Call::new(call, &running.columns), &mut out)?;
     Ok(out.into_wit())
 }

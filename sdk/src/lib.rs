@@ -95,8 +95,8 @@ pub mod prelude {
         call::{Call, Rows},
         log,
         output::Output,
-        plan::{Counter, Event, Gauge, Histogram, Metric, Plan, Query},
-        types::Column,
+        plan::{Counter, Event, Gauge, GaugeHistogram, Histogram, Metric, Plan, Query},
+        types::{Column, Scope},
     };
 }
 

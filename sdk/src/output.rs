@@ -3,19 +3,30 @@
 use crate::{
     call::Rows,
     column::Dictionary,
-    plan::{Counter, Event, Gauge, Histogram, Metric},
+    plan::{Bucketed, Counter, Event, Gauge, Histogram, Metric},
     types::{self, Column, Operation, Scope, Values},
 };
+use std::rc::Rc;
+
+mod buckets;
+
+pub use buckets::Buckets;
 
 /// The samples and events of one call.
-#[derive(Default)]
 pub struct Output {
+    /// Of the plan.
+    metrics: Rc<[types::Metric]>,
     samples: Vec<types::Samples>,
     rows: Vec<RowSamples>,
+    buckets: Vec<types::Buckets>,
     events: Vec<types::Events>,
 }
 
 impl Output {
+    pub(crate) fn new(metrics: Rc<[types::Metric]>) -> Self {
+        Self { metrics, samples: Vec::new(), rows: Vec::new(), buckets: Vec::new(), events: Vec::new() }
+    }
+
     /// Increases of a counter, by column.
     pub fn add(&mut self, metric: &Metric<Counter>) -> Samples<'_> {
         self.columns(metric.0, Operation::Add)
@@ -34,6 +45,11 @@ impl Output {
     /// Observations of a histogram, by column.
     pub fn observe(&mut self, metric: &Metric<Histogram>) -> Samples<'_> {
         self.columns(metric.0, Operation::Observe)
+    }
+
+    /// Buckets that were counted elsewhere, as by `histogram(x)` in a query: an increase for a histogram, the state for a gauge histogram.
+    pub fn buckets<K: Bucketed>(&mut self, metric: &Metric<K>) -> Buckets<'_> {
+        Buckets::new(self, metric.0)
     }
 
     fn columns(&mut self, metric: u32, operation: Operation) -> Samples<'_> {
@@ -85,7 +101,7 @@ impl Output {
     pub(crate) fn into_wit(mut self) -> types::Output {
         self.samples.extend(self.rows.into_iter().map(RowSamples::into_wit));
         self.events.retain(|events| events.count > 0);
-        types::Output { samples: self.samples, buckets: Vec::new(), events: self.events }
+        types::Output { samples: self.samples, buckets: self.buckets, events: self.events }
     }
 }
 
@@ -103,6 +119,16 @@ pub struct Samples<'a> {
 enum Label {
     Column(Column),
     Text(String),
+}
+
+impl Label {
+    fn into_columns(labels: Vec<Self>, rows: usize) -> Vec<Column> {
+        let column = |label| match label {
+            Label::Column(column) => column,
+            Label::Text(text) => Column::text_in_each(text, rows),
+        };
+        labels.into_iter().map(column).collect()
+    }
 }
 
 impl Samples<'_> {
@@ -132,16 +158,11 @@ impl Samples<'_> {
 
     /// The values. A row without one gives no sample.
     pub fn values(self, column: &Column) {
-        let rows = column.rows();
-        let labels = self.labels.into_iter().map(|label| match label {
-            Label::Column(column) => column,
-            Label::Text(text) => Column::text_in_each(text, rows),
-        });
         self.out.samples.push(types::Samples {
             metric: self.metric,
             operation: self.operation,
             scopes: self.scopes,
-            labels: labels.collect(),
+            labels: Label::into_columns(self.labels, column.rows()),
             parts: self.parts,
             values: column.clone(),
             extras: Vec::new(),

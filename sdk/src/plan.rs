@@ -1,7 +1,7 @@
 //! What a probe asks for and offers. Each part gives a handle, which later calls want back: an index cannot be mistaken.
 
-use crate::types;
-use std::marker::PhantomData;
+use crate::types::{self, MetricKind};
+use std::{marker::PhantomData, ops::RangeInclusive};
 
 /// Handle of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,20 @@ pub enum Counter {}
 /// Kind of a metric that goes up and down, set anew in each collection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Gauge {}
-/// Kind of a metric that counts observations by size.
+/// Kind of a metric that counts observations by size: [`observe`](crate::output::Output::observe) them, or give
+/// [`buckets`](crate::output::Output::buckets) that the kernel has counted since the last call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Histogram {}
+/// Kind of a metric that tells how values are spread by size at this moment: [`buckets`](crate::output::Output::buckets), given anew in
+/// each collection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GaugeHistogram {}
+
+/// The kinds that have buckets.
+pub trait Bucketed {}
+
+impl Bucketed for Histogram {}
+impl Bucketed for GaugeHistogram {}
 
 impl<K> Clone for Metric<K> {
     fn clone(&self) -> Self {
@@ -65,19 +76,25 @@ impl Plan {
 
     /// A counter, without `_total` in its name: the host adds it. `help` is one sentence without a full stop.
     pub fn counter(&mut self, name: &str, help: &str) -> MetricBuilder<'_, Counter> {
-        self.metric(name, help, types::MetricKind::Counter)
+        self.metric(name, help, MetricKind::Counter)
     }
 
     pub fn gauge(&mut self, name: &str, help: &str) -> MetricBuilder<'_, Gauge> {
-        self.metric(name, help, types::MetricKind::Gauge)
+        self.metric(name, help, MetricKind::Gauge)
     }
 
-    /// A histogram, with the host's bounds for its unit unless [`MetricBuilder::bounds`] says otherwise.
+    /// A histogram. Its bounds are powers of two of its unit ([`powers_of_two`]), unless [`MetricBuilder::base2`] or
+    /// [`MetricBuilder::bounds`] says otherwise.
     pub fn histogram(&mut self, name: &str, help: &str) -> MetricBuilder<'_, Histogram> {
-        self.metric(name, help, types::MetricKind::Histogram)
+        self.metric(name, help, MetricKind::Histogram)
     }
 
-    fn metric<K>(&mut self, name: &str, help: &str, kind: types::MetricKind) -> MetricBuilder<'_, K> {
+    /// A gauge histogram, with bounds as of [`histogram`](Self::histogram).
+    pub fn gauge_histogram(&mut self, name: &str, help: &str) -> MetricBuilder<'_, GaugeHistogram> {
+        self.metric(name, help, MetricKind::GaugeHistogram)
+    }
+
+    fn metric<K>(&mut self, name: &str, help: &str, kind: MetricKind) -> MetricBuilder<'_, K> {
         let metric = types::Metric {
             name: name.into(),
             help: help.into(),
@@ -125,7 +142,14 @@ impl<K> MetricBuilder<'_, K> {
         self
     }
 
-    /// Upper bounds of a histogram's buckets, inclusive, rising, in the unit.
+    /// Upper bounds of a histogram's buckets, `one` × 2^k for each of these k: those of a query's `histogram(x)` where an x of 1 is `one` in
+    /// the metric's unit. At most 64.
+    pub fn base2(self, one: f64, exponents: RangeInclusive<i32>) -> Self {
+        let bounds: Vec<f64> = exponents.map(|exponent| one * 2f64.powi(exponent)).collect();
+        self.bounds(&bounds)
+    }
+
+    /// Upper bounds of a histogram's buckets, inclusive, rising, in the unit. At most 64.
     pub fn bounds(mut self, bounds: &[f64]) -> Self {
         self.metric.bounds = bounds.to_vec();
         self
@@ -148,10 +172,26 @@ impl<K> MetricBuilder<'_, K> {
         self.finish()
     }
 
-    fn finish(self) -> Metric<K> {
+    fn finish(mut self) -> Metric<K> {
+        // Written down, as what the host would take is the host's to change, and buckets are told by their index.
+        let has_buckets = matches!(self.metric.kind, MetricKind::Histogram | MetricKind::GaugeHistogram);
+        if has_buckets && self.metric.bounds.is_empty() {
+            self.metric.bounds = powers_of_two(&self.metric.unit);
+        }
         self.plan.wit.metrics.push(self.metric);
         Metric(self.plan.wit.metrics.len() as u32 - 1, PhantomData)
     }
+}
+
+/// The bounds of a histogram that declares none: powers of two of its unit, so that they agree with Prometheus' native histograms of schema
+/// 0. Seconds from 2^-20 (about a microsecond) to 2^6, bytes from 2^6 to 2^30, anything else from 1 to 2^20.
+pub fn powers_of_two(unit: &str) -> Vec<f64> {
+    let exponents = match unit {
+        "seconds" => -20..=6,
+        "bytes" => 6..=30,
+        _ => 0..=20,
+    };
+    exponents.map(|exponent| 2f64.powi(exponent)).collect()
 }
 
 fn field(name: &str, logical: &str) -> types::Field {

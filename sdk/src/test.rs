@@ -15,15 +15,16 @@
 //! # }
 //! ```
 
+mod check;
 mod gathered;
 mod table;
 
-pub use gathered::{Event, Gathered};
+pub use gathered::{Event, Gathered, Spread};
 pub use table::{Cell, Datum, Table};
 
 use crate::{
     Probe, Result, Running, describe, process, start,
-    types::{self, CallKind, Operation},
+    types::{self, CallKind},
 };
 
 /// A probe as the host would hold it.
@@ -51,7 +52,7 @@ impl<P: Probe> Harness<P> {
     /// One collection. A query that `tables` does not name is absent.
     ///
     /// # Errors
-    /// What the probe returned as one; a query that it does not have.
+    /// What the probe returned as one; a query that it does not have; samples or buckets that the host would refuse.
     pub fn collect(&mut self, tables: &[(&str, Table)]) -> Result<Gathered> {
         self.call(CallKind::Collection, tables)
     }
@@ -62,14 +63,8 @@ impl<P: Probe> Harness<P> {
     /// As of [`collect`](Self::collect); a gauge that was set or a total that was given, which the host would refuse here.
     pub fn stream(&mut self, tables: &[(&str, Table)]) -> Result<Gathered> {
         let got = self.call(CallKind::Stream, tables)?;
-        let refused = |samples: &&types::Samples| matches!(samples.operation, Operation::Set | Operation::Total);
-        match got.output.samples.iter().find(refused) {
-            Some(samples) => {
-                let metric = &self.plan.metrics[samples.metric as usize].name;
-                Err(format!("`{metric}`: sets and totals belong into a collection's call, not into a stream's"))
-            }
-            None => Ok(got),
-        }
+        check::stream(&self.plan, &got.output)?;
+        Ok(got)
     }
 
     fn call(&mut self, kind: CallKind, tables: &[(&str, Table)]) -> Result<Gathered> {
@@ -90,10 +85,7 @@ impl<P: Probe> Harness<P> {
             .queries
             .iter()
             .enumerate()
-            .filter_map(|(index, query)| {
-                let result = types::ResultOfQuery::Rows(table(query)?.batch());
-                Some(types::Answer { query: index as u32, result, failed_scopes: Vec::new(), attributes: Vec::new() })
-            })
+            .filter_map(|(index, query)| Some(table(query)?.answer(index)))
             .collect();
         let sources = gathered::sources(&self.plan, &answers);
         let call = types::Call {
@@ -106,6 +98,7 @@ impl<P: Probe> Harness<P> {
             attributes: Vec::new(),
         };
         let output = process(&mut self.running, call)?;
+        check::output(&self.plan, &output)?;
         Ok(Gathered { plan: self.plan.clone(), output, sources })
     }
 }

@@ -166,7 +166,7 @@ impl Query {
 
     /// Answers a query from the rows of a pass, which the kernel has filtered.
     pub fn run_pass(&self, rows: usize, columns: &[&Column], names: &dyn Naming) -> Answered {
-        let sources = source::columns(&self.sources, &self.columns, rows, columns, names);
+        let sources = source::columns(&self.sources, &self.columns, rows, columns, names).columns;
         let selected = match &self.afterwards {
             None => (0..rows as u32).collect(),
             Some(filter) => filter::select(filter, &sources, rows),

@@ -8,6 +8,11 @@ pub const PROBES: &[(&str, &[u8], &str)] = &[
         "packets that the kernel threw away, by class and reason; an event of each that was lost or refused",
     ),
     (
+        "socket_memory",
+        include_bytes!(concat!(env!("OUT_DIR"), "/socket_memory.wasm")),
+        "memory of sockets by protocol, and how full they are",
+    ),
+    (
         "sockstat",
         include_bytes!(concat!(env!("OUT_DIR"), "/sockstat.wasm")),
         "sockets of each network namespace by protocol; TCP and UDP memory of the node",
@@ -16,6 +21,11 @@ pub const PROBES: &[(&str, &[u8], &str)] = &[
         "tcp_reset",
         include_bytes!(concat!(env!("OUT_DIR"), "/tcp_reset.wasm")),
         "TCP resets sent and received, by kind and reason; an event of each",
+    ),
+    (
+        "tcp_state",
+        include_bytes!(concat!(env!("OUT_DIR"), "/tcp_state.wasm")),
+        "TCP connections by state, those too that no process holds; accept queues",
     ),
     (
         "traffic",

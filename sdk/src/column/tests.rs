@@ -89,3 +89,12 @@ fn texts_share_a_dictionary() {
     assert_eq!(column, Column { values: codes(&[0, 0, 1, 0], &["a", "b"]), present: Some(vec![0b1101]) });
     assert_eq!(Column::texts([Some("a")]).present, None);
 }
+
+#[test]
+fn numbers_and_scopes_may_be_missing() {
+    let numbers = Column::numbers([Some(1.5), None]);
+    assert_eq!(numbers, Column { values: Values::F64s(vec![1.5, 0.0]), present: Some(vec![0b01]) });
+    let scopes = Column::scopes([None, Some(7)]);
+    assert_eq!((scopes.scope(0), scopes.scope(1), scopes.rows()), (None, Some(7), 2));
+    assert_eq!((Column::numbers([Some(1.0)]).present, Column::scopes([Some(1)]).present), (None, None));
+}

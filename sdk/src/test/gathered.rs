@@ -27,6 +27,14 @@ pub(super) fn sources(plan: &types::Plan, answers: &[types::Answer]) -> Vec<Sour
     answers.iter().map(source).collect()
 }
 
+/// What a histogram shows of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    /// Upper bound and count of each bucket that is not empty, each for itself; the last bound is infinite.
+    pub buckets: Vec<(f64, u64)>,
+    pub sum: f64,
+}
+
 /// An event, as a person would read it. Its text is `TYPE query[row] name=value name=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -62,14 +70,8 @@ impl Gathered {
         let mut found = None;
         for samples in self.output.samples.iter().filter(|samples| samples.metric as usize == index) {
             for row in 0..samples.values.rows() {
-                let same_scope = samples.scopes.as_ref().and_then(|scopes| scopes.scope(row)) == scope;
-                let same_labels = samples.labels.len() == labels.len()
-                    && samples
-                        .labels
-                        .iter()
-                        .zip(labels)
-                        .all(|(have, want)| text(have, row).as_deref().unwrap_or("") == *want);
-                if let (true, true, Some(value)) = (same_scope, same_labels, samples.values.f64(row)) {
+                let same = is_of(samples.scopes.as_ref(), &samples.labels, row, scope, labels);
+                if let (true, Some(value)) = (same, samples.values.f64(row)) {
                     found = Some(found.unwrap_or(0.0) + value);
                 }
             }
@@ -77,14 +79,33 @@ impl Gathered {
         found
     }
 
-    /// How many samples there are in all.
+    /// The buckets that were given of `metric` with this scope and these labels, added up; None if there are none. Single observations are
+    /// not among them.
+    pub fn spread(&self, metric: &str, scope: Option<u32>, labels: &[&str]) -> Option<Spread> {
+        let index = self.plan.metrics.iter().position(|have| have.name == metric)?;
+        let mut counts = vec![0; self.plan.metrics[index].bounds.len() + 1];
+        let mut found = None;
+        for buckets in self.output.buckets.iter().filter(|buckets| buckets.metric as usize == index) {
+            for row in 0..buckets.counts.len() {
+                if is_of(buckets.scopes.as_ref(), &buckets.labels, row, scope, labels) {
+                    counts[buckets.bounds[row] as usize] += buckets.counts[row];
+                    found = Some(found.unwrap_or(0.0) + buckets.sums[row]);
+                }
+            }
+        }
+        let bounds = self.plan.metrics[index].bounds.iter().copied().chain([f64::INFINITY]);
+        Some(Spread { sum: found?, buckets: bounds.zip(counts).filter(|(_, count)| *count > 0).collect() })
+    }
+
+    /// How many samples, and rows of buckets, there are in all.
     pub fn len(&self) -> usize {
         let present =
             |samples: &types::Samples| (0..samples.values.rows()).filter(|&row| samples.values.has(row)).count();
-        self.output.samples.iter().map(present).sum()
+        let samples: usize = self.output.samples.iter().map(present).sum();
+        samples + self.output.buckets.iter().map(|buckets| buckets.counts.len()).sum::<usize>()
     }
 
-    /// Whether there is no sample. Events are not looked at.
+    /// Whether there is no sample and no bucket. Events are not looked at.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -133,8 +154,15 @@ impl Gathered {
     }
 }
 
+/// Whether a row is of this scope, and has these labels.
+fn is_of(scopes: Option<&Column>, have: &[Column], row: usize, scope: Option<u32>, labels: &[&str]) -> bool {
+    scopes.and_then(|scopes| scopes.scope(row)) == scope
+        && have.len() == labels.len()
+        && have.iter().zip(labels).all(|(have, want)| text(have, row).as_deref().unwrap_or("") == *want)
+}
+
 /// A value as a label or a field shows it.
-fn text(column: &Column, row: usize) -> Option<String> {
+pub(super) fn text(column: &Column, row: usize) -> Option<String> {
     match &column.values {
         Values::Codes(_) => column.text(row).map(str::to_owned),
         Values::Addresses(_) => column.address(row).map(|address| address.to_string()),

@@ -2,7 +2,7 @@
 
 use crate::{
     column::bits,
-    types::{self, Column, Values},
+    types::{self, Column, Scope, Values},
 };
 use std::net::IpAddr;
 
@@ -69,11 +69,30 @@ impl<C: Cell> Cell for Option<C> {
 pub struct Table {
     names: Vec<String>,
     columns: Vec<Vec<Datum>>,
+    failed_scopes: Vec<Scope>,
+    failure: Option<String>,
 }
 
 impl Table {
     pub fn new(names: &[&str]) -> Self {
-        Self { names: names.iter().map(|name| name.to_string()).collect(), columns: vec![Vec::new(); names.len()] }
+        Self {
+            names: names.iter().map(|name| name.to_string()).collect(),
+            columns: vec![Vec::new(); names.len()],
+            failed_scopes: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// The rows of this one could not be read.
+    pub fn failed_scope(mut self, scope: Scope) -> Self {
+        self.failed_scopes.push(scope);
+        self
+    }
+
+    /// The table could not be read at all: its rows do not arrive.
+    pub fn failed(mut self, why: &str) -> Self {
+        self.failure = Some(why.to_owned());
+        self
     }
 
     /// Adds a row.
@@ -96,6 +115,14 @@ impl Table {
             attributes: Vec::new(),
         };
         self.names.iter().map(field).collect()
+    }
+
+    pub(super) fn answer(&self, query: usize) -> types::Answer {
+        let result = match &self.failure {
+            Some(why) => types::ResultOfQuery::Failed(why.clone()),
+            None => types::ResultOfQuery::Rows(self.batch()),
+        };
+        types::Answer { query: query as u32, result, failed_scopes: self.failed_scopes.clone(), attributes: Vec::new() }
     }
 
     pub(super) fn batch(&self) -> types::Batch {

@@ -115,3 +115,94 @@ fn cells_of_different_forms_are_found() {
     let rows = Table::new(&["n"]).row(&[&"a"]).row(&[&1]);
     let _ = rows.batch();
 }
+
+/// Says who failed, and gives gauges as its settings say.
+struct Sums {
+    rows: Query,
+    gauge: Metric<Gauge>,
+    failed: Metric<Gauge>,
+    down: Metric<Gauge>,
+    settings: Wrong,
+}
+
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+struct Wrong {
+    adds_up: bool,
+    forgets_the_scope: bool,
+    forgets_a_label: bool,
+}
+
+impl Probe for Sums {
+    type Settings = Wrong;
+
+    fn new(settings: Wrong, plan: &mut Plan) -> Result<Self> {
+        Ok(Self {
+            rows: plan.query("sums", "SELECT netns, x, n FROM proc.y"),
+            gauge: plan.gauge("gauge", "A gauge").label("x").each_scope(),
+            failed: plan.gauge("failed", "Scopes that failed").each_scope(),
+            down: plan.gauge("down", "Everything failed").node(),
+            settings,
+        })
+    }
+
+    fn process(&mut self, call: &Call, out: &mut Output) -> Result<()> {
+        let failed = Column::scopes(call.failed_scopes(self.rows).iter().map(|&scope| Some(scope)));
+        out.set(&self.failed).scopes(&failed).values(&Column::numbers(vec![Some(1.0); failed.rows()]));
+        if let Some(why) = call.failure(self.rows) {
+            out.set_one(&self.down, None, &[], why.len() as f64);
+        }
+        let Some(rows) = call.rows(self.rows) else { return Ok(()) };
+        let n = rows.column("n")?;
+        let values = Column::numbers((0..rows.len()).map(|row| if self.settings.adds_up { None } else { n.f64(row) }));
+        let mut samples = out.set(&self.gauge);
+        if !self.settings.forgets_the_scope {
+            samples = samples.scopes(rows.column("netns")?);
+        }
+        if !self.settings.forgets_a_label {
+            samples = samples.label(rows.column("x")?);
+        }
+        samples.values(&values);
+        Ok(())
+    }
+}
+
+fn sums(settings: &str, rows: Table) -> Result<Gathered> {
+    Harness::<Sums>::new(settings).unwrap().collect(&[("sums", rows)])
+}
+
+fn twice() -> Table {
+    Table::new(&["netns", "x", "n"]).row(&[&1, &"a", &1]).row(&[&2, &"a", &2]).row(&[&1, &"a", &3])
+}
+
+#[test]
+fn rule_9_a_gauge_that_is_set_twice_is_refused_as_the_host_would() {
+    let error = sums("{}", twice()).err().unwrap();
+    assert!(error.contains("`gauge` of scope Some(1)") && error.contains("twice"), "{error}");
+    let known =
+        Table::new(&["netns", "x", "n"]).row(&[&1, &"a", &1]).row(&[&1, &"b", &2]).row(&[&None::<u64>, &"a", &4]);
+    let got = sums("{}", known).unwrap();
+    assert_eq!((got.get("gauge", Some(1), &["b"]), got.get("gauge", None, &["a"])), (Some(2.0), Some(4.0)));
+    // A row without a value is no sample.
+    assert!(sums(r#"{"adds_up": true}"#, twice()).unwrap().is_empty());
+}
+
+#[test]
+fn columns_that_do_not_fit_the_plan_are_refused_as_the_host_would() {
+    for (settings, want) in [("forgets_the_scope", "no column of scopes"), ("forgets_a_label", "0 labels of 1")] {
+        let error = sums(&format!(r#"{{"{settings}": true}}"#), twice()).err().unwrap();
+        assert!(error.contains("`gauge`") && error.contains(want), "{error}");
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_told_by_scope_or_whole() {
+    let rows = Table::new(&["netns", "x", "n"]).row(&[&1, &"a", &1]).failed_scope(7).failed_scope(8);
+    let got = sums("{}", rows).unwrap();
+    assert_eq!((got.get("failed", Some(8), &[]), got.get("gauge", Some(1), &["a"])), (Some(1.0), Some(1.0)));
+    assert_eq!(got.get("down", None, &[]), None);
+    let got = sums("{}", twice().failed("why")).unwrap();
+    assert_eq!((got.get("down", None, &[]), got.len()), (Some(3.0), 1));
+    let absent = Harness::<Sums>::new("{}").unwrap().collect(&[]).unwrap();
+    assert!(absent.is_empty());
+}
