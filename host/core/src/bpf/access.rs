@@ -70,8 +70,8 @@ pub enum Hop {
 pub enum Check {
     /// It is a full socket.
     Full,
-    /// It is a full socket of this IPPROTO.
-    Protocol(u16),
+    /// It is a full socket of IPv4 or IPv6; with this SOCK type, and of this IPPROTO. Others have protocols by the same numbers.
+    Internet { kind: Option<u16>, protocol: Option<u16> },
     /// It is a full socket of this AF.
     Family(u16),
 }

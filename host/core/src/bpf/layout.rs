@@ -43,6 +43,7 @@ pub struct Socket {
     pub net: u32,
     /// With its size: it grew from one byte to two.
     pub protocol: (u32, u32),
+    pub kind: (u32, u32),
     /// `sk_cgrp_data.cgroup`, `cgroup.kn`, `kernfs_node.id`.
     pub cgroup: Option<[u32; 3]>,
     /// `struct inet_sock` and the port that it keeps after the socket was taken out of the tables.
@@ -134,6 +135,7 @@ fn socket(btf: &Btf) -> Option<Socket> {
         v6_rcv_saddr: common("skc_v6_rcv_saddr")?,
         net: sock.at(&["__sk_common", "skc_net", "net"])?,
         protocol: sock.sized(&["sk_protocol"])?,
+        kind: sock.sized(&["sk_type"])?,
         cgroup: cgroup(),
         inet_sport: inet.and_then(|inet| Some((inet.id, inet.at(&["inet_sport"])?))),
     })

@@ -32,17 +32,26 @@ const MAX_HOPS: usize = 16;
 
 /// Sockets that a `struct sock` may be looked at as, and what must be true of it.
 const SOCKETS: &[(&str, Check)] = &[
-    ("inet_sock", Check::Full),
-    ("inet_connection_sock", Check::Protocol(6)),
-    ("tcp_sock", Check::Protocol(6)),
-    ("udp_sock", Check::Protocol(17)),
-    ("mptcp_sock", Check::Protocol(262)),
-    ("raw_sock", Check::Full),
+    ("inet_sock", Check::Internet { kind: None, protocol: None }),
+    ("inet_connection_sock", internet(STREAM, 6)),
+    ("tcp_sock", internet(STREAM, 6)),
+    ("udp_sock", internet(DATAGRAM, 17)),
+    ("mptcp_sock", internet(STREAM, 262)),
+    ("raw_sock", Check::Internet { kind: Some(RAW), protocol: None }),
     ("unix_sock", Check::Family(1)),
     ("netlink_sock", Check::Family(16)),
     ("packet_sock", Check::Family(17)),
     ("vsock_sock", Check::Family(40)),
 ];
+
+/// `enum sock_type` (include/linux/net.h), which differs on MIPS alone.
+const STREAM: u16 = 1;
+const DATAGRAM: u16 = 2;
+const RAW: u16 = 3;
+
+const fn internet(kind: u16, protocol: u16) -> Check {
+    Check::Internet { kind: Some(kind), protocol: Some(protocol) }
+}
 
 /// Where a walk stands: an object of a type, somewhere behind the last pointer.
 struct Walk<'a> {

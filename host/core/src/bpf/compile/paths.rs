@@ -175,10 +175,14 @@ impl Emit<'_> {
         }
         match check {
             Check::Full => {}
-            Check::Protocol(protocol) => {
-                let (offset, size) = socket.protocol;
-                self.asm.load(size, R2, R1, offset as i32);
-                self.asm.jump_if(Jump::Ne, R2, protocol.into(), absent);
+            Check::Internet { kind, protocol } => {
+                self.internet_family(socket.family, absent);
+                for ((offset, size), wanted) in [(socket.kind, kind), (socket.protocol, protocol)] {
+                    if let Some(wanted) = wanted {
+                        self.asm.load(size, R2, R1, offset as i32);
+                        self.asm.jump_if(Jump::Ne, R2, wanted.into(), absent);
+                    }
+                }
             }
             Check::Family(family) => {
                 self.asm.load(2, R2, R1, socket.family as i32);

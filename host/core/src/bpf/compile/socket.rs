@@ -84,8 +84,13 @@ impl Emit<'_> {
             return self.asm.jump(absent);
         };
         self.socket(absent);
+        self.internet_family(family, absent);
+    }
+
+    /// R2 = the family of the socket in R1, if it is IPv4 or IPv6.
+    pub fn internet_family(&mut self, offset: u32, absent: Label) {
         let good = self.asm.label();
-        self.asm.load(2, R2, R1, family as i32);
+        self.asm.load(2, R2, R1, offset as i32);
         self.asm.jump_if(Jump::Eq, R2, AF_INET, good);
         self.asm.jump_if(Jump::Ne, R2, AF_INET6, absent);
         self.asm.place(good);

@@ -128,7 +128,7 @@ fn sockets(types: &mut Types, options: Options) {
     types.structure("sock_cgroup_data", &["cgroup: *cgroup"]);
     let cgroup: &[&str] = if options.cgroup { &["sk_cgrp_data: sock_cgroup_data"] } else { &[] };
     let sock = [
-        &["__sk_common: sock_common", "sk_backlog: backlog", "sk_err: int", "sk_protocol: u16"],
+        &["__sk_common: sock_common", "sk_backlog: backlog", "sk_err: int", "sk_protocol: u16", "sk_type: u16"],
         &["sk_mark: __u32", "sk_data_ready: *function", "sk_dst: *void"][..],
         cgroup,
     ];

@@ -132,8 +132,17 @@ fn casts_are_checked() {
     world.set(sk, "tcp_sock", "snd_cwnd", 10);
     world.set(sk, "inet_sock", "uc_ttl", 0xffff);
     assert_eq!(world.row(&[sk]), "10 -1 NULL 1");
+    // A raw socket may have TCP's protocol.
+    world.set(sk, "sock", "sk_type", 3);
+    assert_eq!(world.row(&[sk]), "NULL -1 NULL 1");
+    world.set(sk, "sock", "sk_type", 2);
     world.set(sk, "sock", "sk_protocol", 17);
     world.set(sk, "udp_sock", "len", 33);
+    assert_eq!(world.row(&[sk]), "NULL -1 33 1");
+    // And other families have protocols by the same numbers.
+    world.set(sk, "sock_common", "skc_family", 16);
+    assert_eq!(world.row(&[sk]), "NULL NULL NULL 1");
+    world.set(sk, "sock_common", "skc_family", 10);
     assert_eq!(world.row(&[sk]), "NULL -1 33 1");
     // Of sockets in TIME_WAIT and of requests there is no more than a `struct sock_common`.
     for state in [6, 12] {

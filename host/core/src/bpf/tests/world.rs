@@ -148,6 +148,7 @@ impl World {
         self.set_bytes(sock, "sock_common", "skc_dport", &remote.1.to_be_bytes());
         self.set(sock, "sock_common", "skc_net.net", net);
         self.set(sock, "sock", "sk_protocol", protocol);
+        self.set(sock, "sock", "sk_type", if protocol == 17 { 2 } else { 1 });
         sock
     }
 
