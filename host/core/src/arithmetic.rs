@@ -127,6 +127,13 @@ impl<L> Number<L> {
     }
 }
 
+/// The bucket of a histogram that a value is in (rule 14): the least k so that it is at most 2^k. 0 for what is below, too; 64 at most.
+///
+/// So bucket k is index k of bounds that begin at 2^0, and index k - e of those that begin at 2^e: what is below 2^e is at 0.
+pub fn bucket(value: i128) -> u32 {
+    if value <= 1 { 0 } else { u128::BITS - (value - 1).leading_zeros() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +143,22 @@ mod tests {
     const MIN: i128 = i64::MIN as i128;
     const MAX: i128 = i64::MAX as i128;
     const TOP: i128 = u64::MAX as i128;
+
+    #[test]
+    fn rule_14_a_bucket_ends_with_a_power_of_two() {
+        let expected =
+            [(MIN, 0), (-1, 0), (0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4), (1 << 20, 20)];
+        for (value, k) in expected.into_iter().chain([(MAX, 63), (MAX + 1, 63), (MAX + 2, 64), (TOP, 64)]) {
+            assert_eq!(bucket(value), k, "{value}");
+        }
+        let bounds = crate::metric::histogram::Bounds::of_unit("");
+        let mut histogram = crate::metric::histogram::Histogram::new(bounds.into());
+        for value in [0, 1, 2, 3, 1000, 1 << 20] {
+            histogram.observe(value as f64);
+            assert_eq!(histogram.counts[bucket(value) as usize], 1, "{value}");
+            histogram.clear();
+        }
+    }
 
     #[test]
     fn rule_21_results_are_exact_or_null() {

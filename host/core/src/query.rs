@@ -11,6 +11,7 @@ mod filter;
 mod function;
 pub(crate) mod gather;
 mod group;
+mod histogram;
 mod kernel;
 mod order;
 mod path;

@@ -22,6 +22,11 @@ pub enum Access {
     Arithmetic(Number<Arc<Access>>),
     /// `a > b` of such numbers: 1 or 0.
     Compared(Compared<Arc<Access>>),
+    /// The bucket of a histogram that another is in.
+    Bucket {
+        of: Arc<Access>,
+        signed: bool,
+    },
 }
 
 impl Access {
@@ -36,6 +41,7 @@ impl Access {
         let numbers = match self {
             Access::Arithmetic(number) => [Some(number), None],
             Access::Compared(Compared { left, right, .. }) => [Some(left), Some(right)],
+            Access::Bucket { of, .. } => return of.for_each_leaf(each),
             Access::Argument { .. } | Access::Path(_) | Access::Computed(_) => return each(self),
         };
         for number in numbers.into_iter().flatten() {

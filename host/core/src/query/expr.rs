@@ -27,6 +27,8 @@ pub enum Source {
     Arithmetic(Number<SourceId>),
     /// `a > b` of such numbers, as a column.
     Compared(Compared<SourceId>),
+    /// The bucket of `histogram(x)` that x is in.
+    Bucket(SourceId),
     /// `maybe(x)` where this node has no x: always NULL. The name, as two such columns are not the same one.
     Missing(String),
 }
@@ -74,9 +76,8 @@ impl Source {
     /// The one column that it is made of; None if it is read, computed of several, or missing.
     pub fn of(&self) -> Option<SourceId> {
         match self {
-            Source::ScopeName(of) | Source::Symbol(of) | Source::EnumName { of, .. } | Source::IsNull { of, .. } => {
-                Some(*of)
-            }
+            Source::ScopeName(of) | Source::Symbol(of) | Source::Bucket(of) => Some(*of),
+            Source::EnumName { of, .. } | Source::IsNull { of, .. } => Some(*of),
             Source::Table(_) | Source::Arithmetic(_) | Source::Compared(_) | Source::Missing(_) => None,
         }
     }

@@ -12,7 +12,7 @@ use sqlparser::ast::{
 };
 
 /// Every function of the language. They are keywords: unlike names they may be written in any case.
-const FUNCTIONS: [&str; 6] = ["count", "max", "maybe", "min", "name", "sum"];
+const FUNCTIONS: [&str; 7] = ["count", "histogram", "max", "maybe", "min", "name", "sum"];
 
 /// A function's name in lower case, and what stands between its parentheses.
 pub(super) struct Call<'q> {
@@ -53,7 +53,6 @@ pub(super) fn call(function: &Function) -> Result<Call<'_>, QueryError> {
     }
     if !FUNCTIONS.contains(&name.as_str()) {
         let message = match name.as_str() {
-            "histogram" => "histogram(x) is not supported: use count(*), sum, min or max".to_owned(),
             "avg" => "avg(x) is not supported: select sum(x) and count(x), and divide".to_owned(),
             _ => format!("no function `{}`{}", shorten(&name), did_you_mean(&name, FUNCTIONS)),
         };

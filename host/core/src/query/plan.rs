@@ -6,6 +6,7 @@ use super::{
     error::Position,
     expr::{Aggregate, Condition, Grouping, OrderKey, Output, Source, SourceId},
     function::{Call, call},
+    histogram::{self, Histogram},
     kernel,
     resolve::{Operand, Resolver},
     shape::{self, Clauses, Order, Shape, joined},
@@ -49,7 +50,7 @@ pub fn plan(sql: &str, catalogue: &Catalogue, asker: Asker) -> Result<Query, Que
         columns: Vec::new(),
         sources: Vec::new(),
     };
-    Planner { resolver, results: Vec::new(), grouping: Grouping::default() }.plan(&shape)
+    Planner { resolver, results: Vec::new(), grouping: Grouping::default(), histogram: None }.plan(&shape)
 }
 
 /// A table, and the tracepoint that it is.
@@ -72,19 +73,20 @@ fn table<'a>(catalogue: &'a Catalogue, names: &[&Ident]) -> Result<Found<'a>, Qu
     Err(QueryError::absent(place, format!("no table `{}` on this node{hint}", shorten(&name))))
 }
 
-struct Planner<'a> {
-    resolver: Resolver<'a>,
-    results: Vec<Item>,
-    grouping: Grouping,
+pub(super) struct Planner<'a> {
+    pub resolver: Resolver<'a>,
+    pub results: Vec<Item>,
+    pub grouping: Grouping,
+    pub histogram: Option<Histogram>,
 }
 
 /// A result column, or what results are ordered by.
 #[derive(Clone)]
-struct Item {
-    output: Output,
-    ty: Option<Type>,
-    field: Field,
-    position: Option<Position>,
+pub(super) struct Item {
+    pub output: Output,
+    pub ty: Option<Type>,
+    pub field: Field,
+    pub position: Option<Position>,
 }
 
 impl Planner<'_> {
@@ -92,16 +94,23 @@ impl Planner<'_> {
         for item in shape.items {
             self.select(item)?;
         }
+        self.add_histogram();
         self.check_names()?;
         let filter = match shape.filter {
             Some(expr) => Some(Filter { resolver: &mut self.resolver, depth: 0 }.condition(expr)?),
             None => None,
         };
+        let filter = self.without_null(filter);
         for expr in shape.group_by {
             let key = self.group_key(expr)?;
             if !self.grouping.keys.contains(&key) {
                 self.grouping.keys.push(key);
             }
+        }
+        if let Some(bucket) = self.histogram.as_ref().map(|histogram| histogram.bucket)
+            && !self.grouping.keys.contains(&bucket)
+        {
+            self.grouping.keys.push(bucket);
         }
         let grouped = !shape.group_by.is_empty() || !self.grouping.aggregates.is_empty();
         if grouped {
@@ -148,6 +157,9 @@ impl Planner<'_> {
             }
             return Ok(());
         };
+        if let Some(call) = histogram::call_of(expr)? {
+            return self.histogram(&call, alias);
+        }
         let mut item = self.item(expr)?;
         if let Some(alias) = alias {
             item.field.name.clone_from(&alias.value);
@@ -173,6 +185,9 @@ impl Planner<'_> {
             Expr::Nested(inner) => return self.item(inner),
             Expr::Function(function) => {
                 let call = call(function)?;
+                if call.name == "histogram" {
+                    return Err(histogram::elsewhere(&call));
+                }
                 if call.is_aggregate() {
                     return self.aggregate(&call);
                 }
@@ -185,6 +200,9 @@ impl Planner<'_> {
 
     fn aggregate(&mut self, call: &Call) -> Result<Item, QueryError> {
         let position = call.position;
+        if self.histogram.is_some() {
+            return Err(histogram::not_alone(call));
+        }
         let (aggregate, ty, field) =
             if let ("count", [FunctionArgExpr::Wildcard]) = (call.name.as_str(), &call.args[..]) {
                 (Aggregate::Rows, Some(Type::U64), field("count(*)".into(), Logical::Count, false))
@@ -358,7 +376,7 @@ fn plain(operand: Operand, position: Option<Position>) -> Item {
     Item { output: Output::Source(source), ty, field: field(text, logical, nullable), position }
 }
 
-fn field(name: String, logical: Logical, nullable: bool) -> Field {
+pub(super) fn field(name: String, logical: Logical, nullable: bool) -> Field {
     Field { name, logical: logical.as_str().into(), nullable, attributes: Vec::new() }
 }
 

@@ -5,7 +5,7 @@ use super::{
     expr::{Condition, Source, SourceId},
 };
 use crate::{
-    arithmetic::Overflow,
+    arithmetic::{Overflow, bucket},
     batch::{Bitmap, Column, ColumnBuilder, Values},
     scope::ScopeId,
     table::{TableColumn, Type},
@@ -71,6 +71,10 @@ pub(super) fn columns<'a>(
             Source::Compared(of) => {
                 let truth = |row| Ok(of.compute(&|leaf| number(&columns[*leaf], row))?.map(u32::from));
                 Cow::Owned(computed(rows, Values::U32, truth, &mut overflow))
+            }
+            Source::Bucket(of) => {
+                let bucket = |row| Ok(number(&columns[*of], row).map(|value| bucket(value).into()));
+                Cow::Owned(computed(rows, Values::U64, bucket, &mut overflow))
             }
             Source::Missing(_) => Cow::Owned(Column::null(rows)),
         };

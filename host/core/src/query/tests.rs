@@ -5,6 +5,7 @@ use crate::{
 };
 
 mod arithmetic;
+mod histogram;
 mod reference;
 mod refused;
 mod rules;

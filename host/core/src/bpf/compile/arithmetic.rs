@@ -58,6 +58,27 @@ impl Emit<'_> {
         self.overflowed(ways);
     }
 
+    /// R1 = the bucket of a histogram that a value is in: how many bits it takes to tell what is before it; goes to `absent` where it is NULL.
+    pub fn bucket_of(&mut self, of: &Access, signed: bool, absent: Label) {
+        self.number(of, absent);
+        let done = self.asm.label();
+        self.asm.constant(R2, 0);
+        self.asm.jump_if(if signed { Jump::SLe } else { Jump::Le }, R1, 1, done);
+        self.asm.alu_imm(Alu::Sub, R1, 1);
+        self.asm.constant(R2, 1);
+        for half in [32, 16, 8, 4, 2, 1] {
+            let lower = self.asm.label();
+            self.asm.mov(R3, R1);
+            self.asm.alu_imm(Alu::Rsh, R3, half);
+            self.asm.jump_if(Jump::Eq, R3, 0, lower);
+            self.asm.alu_imm(Alu::Add, R2, half);
+            self.asm.mov(R1, R3);
+            self.asm.place(lower);
+        }
+        self.asm.place(done);
+        self.asm.mov(R1, R2);
+    }
+
     /// Counts an overflow, if there may be one, and goes to `absent`.
     fn overflowed(&mut self, ways: Ways) {
         if !self.asm.is_wanted(ways.overflow) {

@@ -171,7 +171,7 @@ impl<'a> Emit<'a> {
         for access in columns.flat_map(Access::leaves) {
             match access {
                 // Leaves are read: they are not computed of others.
-                Access::Argument { .. } | Access::Arithmetic(_) | Access::Compared(_) => {}
+                Access::Argument { .. } | Access::Arithmetic(_) | Access::Compared(_) | Access::Bucket { .. } => {}
                 Access::Path(path) => {
                     for (argument, hops) in self.shared.clone() {
                         if argument == path.argument && path.hops.starts_with(&hops) {

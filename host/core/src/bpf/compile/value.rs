@@ -33,6 +33,7 @@ impl Emit<'_> {
             Access::Computed(computed) => self.computed_number(*computed, absent),
             Access::Arithmetic(number) => self.arithmetic(number, absent),
             Access::Compared(compared) => self.compared(compared, absent),
+            Access::Bucket { of, signed } => self.bucket_of(of, *signed, absent),
         }
     }
 
@@ -143,7 +144,7 @@ impl Emit<'_> {
             }
             Access::Computed(computed) => self.socket_address(*computed, base, at, absent),
             // Numbers.
-            Access::Argument { .. } | Access::Arithmetic(_) | Access::Compared(_) => {}
+            Access::Argument { .. } | Access::Arithmetic(_) | Access::Compared(_) | Access::Bucket { .. } => {}
         }
     }
 

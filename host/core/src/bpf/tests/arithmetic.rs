@@ -151,6 +151,21 @@ proptest! {
     }
 
     #[test]
+    fn rule_23_the_kernel_and_the_host_fill_the_same_buckets(a in expression(), c in comparison(), events in events()) {
+        for select in [
+            format!("SELECT histogram({a}) FROM {{}}"),
+            format!("SELECT {c} AS c, histogram({a}) FROM {{}} GROUP BY c, bucket"),
+        ] {
+            let Some([kernel, host]) = both(&select, &events) else { continue };
+            // Sums of so large numbers wrap in the kernel.
+            let counts = |rows: Vec<String>| -> Vec<String> {
+                rows.iter().map(|row| row.rsplit_once(' ').expect("a sum").0.to_owned()).collect()
+            };
+            prop_assert_eq!(counts(kernel.0), counts(host.0), "{}", select);
+        }
+    }
+
+    #[test]
     fn rule_21_the_kernel_and_the_host_choose_the_same_rows(
         a in expression(),
         by in select(&["=", "<>", "<", "<=", ">", ">=", "IN"][..]),
@@ -217,6 +232,32 @@ fn operands_with_calls_on_their_way_do_not_lose_each_other() {
     world.machine.cpu = 1;
     assert_eq!(world.row(&[sk]), "999 4392 1 NULL");
     assert_eq!(world.row(&[0]), "NULL NULL NULL NULL");
+}
+
+#[test]
+fn rule_23_buckets_of_every_size() {
+    let mut world = World::new("SELECT dev.ifindex, histogram(big) FROM hook.odd GROUP BY dev.ifindex");
+    let (mut sums, mut counts) = ([0_u64; 65], [0; 65]);
+    for power in 0..64 {
+        for big in [(1_u64 << power) - 1, 1 << power, (1 << power) + 1] {
+            world.numbers([0, big, 0, 0, 0, 0], None);
+            let bucket = crate::arithmetic::bucket(big.into()) as usize;
+            (sums[bucket], counts[bucket]) = (sums[bucket].wrapping_add(big), counts[bucket] + 1);
+        }
+    }
+    world.collect(0);
+    let mut expected: Vec<String> =
+        (0..65).map(|bucket| format!("NULL {bucket} {} {}", counts[bucket], sums[bucket])).collect();
+    expected.sort_unstable();
+    assert_eq!(world.grouped(), expected);
+    // NULL is in no bucket, and below one there is only one.
+    let mut world = World::new("SELECT histogram(dev.ifindex) FROM hook.odd");
+    for ifindex in [0, 1, 5, 8, (-7_i32) as u64] {
+        world.numbers([0; 6], Some([ifindex, 0, 0]));
+    }
+    world.numbers([0; 6], None);
+    world.collect(0);
+    assert_eq!(world.grouped(), ["0 3 -6", "3 2 13"]);
 }
 
 #[test]

@@ -82,6 +82,7 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT 1000 * dev.mtu / count, dev.ifindex - tiny * signed, 10 * big > 9 * dev.mtu AS full, (signed % 7) IS NULL \
          FROM hook.odd WHERE big + count > dev.mtu AND -signed < 5",
     ),
+    ("histogram", "SELECT dev.ifindex, histogram(signed) FROM hook.odd WHERE flag GROUP BY dev.ifindex"),
     ("computed", "SELECT owner, cgroup, family, protocol, cpu, pid, comm FROM hook.tcp_retransmit_skb"),
 ];
 

@@ -7,6 +7,8 @@ const VALID: &[&str] = &[
     "SELECT netns, TCP.inuse, maybe(TCP.tw) AS tw FROM proc.net.sockstat WHERE FRAG.memory IS NOT NULL AND TCP.inuse > 0",
     "SELECT name(netns) AS who, count(*), sum(d.rx_bytes) FROM proc.net.dev d WHERE name NOT IN ('lo', NULL) GROUP BY who ORDER BY who DESC NULLS LAST LIMIT 5;",
     "SELECT *, peer IS NULL FROM proc.net.dev WHERE (drift BETWEEN -1 AND 18446744073709551615) OR NOT up = TRUE",
+    "SELECT -(rx_bytes + 1) * 2 % drift AS x, 10 * rx_bytes > 9 * drift FROM proc.net.dev WHERE rx_bytes / (2 - 2) <> drift - 7",
+    "SELECT netns, histogram(rx_bytes - 5) FROM proc.net.dev GROUP BY netns, bucket",
     "SELECT netns, IcmpMsg.InType3, \"Tcp.MaxConn\" FROM proc.net.snmp",
 ];
 
@@ -35,6 +37,9 @@ const WORDS: &[&str] = &[
     "=",
     "<",
     "-",
+    "+",
+    "/",
+    "%",
     "1",
     "'lo'",
     "netns",
@@ -44,6 +49,7 @@ const WORDS: &[&str] = &[
     "up",
     "count",
     "sum",
+    "histogram",
     "maybe",
     "d",
     "proc.net.dev",
