@@ -13,7 +13,10 @@ mod symbols;
 mod tracepoints;
 mod types;
 
-use crate::{bpf::capability::Capabilities, source::btf};
+use crate::{
+    bpf::capability::Capabilities,
+    source::{btf, iter},
+};
 use netsonde_core::{
     config::Config,
     table::{Catalogue, Hooks},
@@ -114,7 +117,7 @@ pub fn examine(config: &Config, with_self_test: bool) -> Report {
     let capabilities = Capabilities::effective();
     let types = btf::read(&config.btf);
     let hooks = match &types {
-        Ok(types) => Hooks::known(types.clone()),
+        Ok(types) => iter::seeing(Hooks::known(types.clone()), &config.proc_root),
         Err(error) => Hooks::Absent(error.to_string()),
     };
     let mut groups = Vec::new();

@@ -359,4 +359,53 @@ mod tests {
         assert_eq!(observe(&mut scopes, &[found(11, Some("a"))], 1), (vec!["1=a".into()], vec![]));
         assert_eq!(scopes.of_row(key(500, 11), Duration::ZERO), Some(1));
     }
+
+    fn with_cookie(cookie: u64, inode: u64, name: &str) -> FoundNetns {
+        FoundNetns { cookie: Some(cookie), ..found(inode, Some(name)) }
+    }
+
+    #[test]
+    fn rule_29_a_reused_inode_under_the_same_name_is_a_new_scope_if_its_cookie_says_so() {
+        let mut scopes = Scopes::default();
+        assert_eq!(observe(&mut scopes, &[with_cookie(500, 11, "a")], 1).0, ["1=a"]);
+        assert_eq!(observe(&mut scopes, &[with_cookie(500, 11, "a")], 2), (vec!["1=a".into()], vec![]));
+        assert_eq!(observe(&mut scopes, &[with_cookie(501, 11, "a")], 3), (vec!["2=a".into()], vec![1]));
+        // Late rows of the old one are its own, and the first of the new one are of the new.
+        assert_eq!(scopes.of_row(key(500, 11), Duration::ZERO), Some(1));
+        assert_eq!(scopes.of_row(key(501, 11), Duration::ZERO), Some(2));
+    }
+
+    #[test]
+    fn a_namespace_keeps_its_scope_under_another_name() {
+        let mut scopes = Scopes::default();
+        observe(&mut scopes, &[with_cookie(500, 11, "a"), with_cookie(501, 12, "b")], 1);
+        let both = [with_cookie(501, 12, "a"), with_cookie(500, 11, "b")];
+        assert_eq!(observe(&mut scopes, &both, 2), (vec!["2=a".into(), "1=b".into()], vec![]));
+    }
+
+    #[test]
+    fn a_namespace_that_is_found_with_and_without_its_cookie_is_the_same() {
+        let mut scopes = Scopes::default();
+        observe(&mut scopes, &[found(11, Some("a"))], 1);
+        assert_eq!(observe(&mut scopes, &[with_cookie(500, 11, "a")], 2), (vec!["1=a".into()], vec![]));
+        assert_eq!(observe(&mut scopes, &[found(11, Some("a"))], 3), (vec!["1=a".into()], vec![]));
+    }
+
+    #[test]
+    fn a_namespace_that_is_seen_again_is_a_new_scope_also_by_its_cookie() {
+        let mut scopes = Scopes::default();
+        observe(&mut scopes, &[with_cookie(500, 11, "a")], 1);
+        assert_eq!(observe(&mut scopes, &[], 2), (vec![], vec![1]));
+        assert_eq!(observe(&mut scopes, &[with_cookie(500, 11, "a")], 3).0, ["2=a"]);
+        assert_eq!(scopes.of_row(key(500, 11), Duration::ZERO), Some(2));
+    }
+
+    #[test]
+    fn a_row_before_the_walk_has_told_the_scope() {
+        let mut scopes = Scopes::default();
+        let now = Duration::from_secs(1);
+        assert_eq!(scopes.of_row_or_new(key(500, 11), now, now), 1);
+        assert_eq!(observe(&mut scopes, &[with_cookie(500, 11, "a")], 2), (vec!["1=a".into()], vec![]));
+        assert_eq!(observe(&mut scopes, &[with_cookie(500, 11, "a")], 200), (vec!["1=a".into()], vec![]));
+    }
 }

@@ -13,8 +13,9 @@ pub fn answer(query: &Query, passed: &Passed, symbols: &mut Symbols, scopes: &Sc
     let names = Names::new(query, &passed.batch, symbols);
     let names = names.with(scopes);
     let columns: Vec<&Column> = passed.batch.columns.iter().collect();
-    match &passed.partial {
+    let answered = match &passed.partial {
         Some(partial) => query.run_groups(passed.batch.rows, &columns, partial, &names),
         None => query.run_pass(passed.batch.rows, &columns, &names),
-    }
+    };
+    Answered { overflows: answered.overflows + passed.overflows, ..answered }
 }

@@ -1,9 +1,13 @@
 //! What the agent says of itself: how its probes fare, what was lost, what it costs.
 
 mod hooks;
+mod passes;
 
 use super::process;
-use crate::{sink::Counts, source::hook};
+use crate::{
+    sink::Counts,
+    source::{hook, iter::Passed},
+};
 use hooks::HookFigures;
 use netsonde_core::{
     metric::{
@@ -12,6 +16,7 @@ use netsonde_core::{
     },
     probe::MetricKind::{self, Counter, Gauge},
 };
+use passes::PassFigures;
 use std::{
     collections::BTreeMap,
     sync::{Arc, LazyLock},
@@ -72,6 +77,7 @@ pub struct Figures {
     collections: Histogram,
     collected: Option<Instant>,
     hooks: HookFigures,
+    passes: PassFigures,
     /// Network namespaces that were found, and those of them that could not be read in the last collection.
     pub namespaces: usize,
     pub failed_namespaces: usize,
@@ -90,6 +96,7 @@ impl Default for Figures {
             collections: seconds(),
             collected: None,
             hooks: HookFigures::default(),
+            passes: PassFigures::default(),
             namespaces: 0,
             failed_namespaces: 0,
             hidden: 0,
@@ -130,6 +137,11 @@ impl Figures {
         self.collected = Some(Instant::now());
     }
 
+    /// A pass over the kernel's objects was made.
+    pub fn note_pass(&mut self, passed: &Passed) {
+        self.passes.note(passed);
+    }
+
     /// What the programs at tracepoints have done so far; what they lost is counted with all that is lost.
     pub fn note_hooks(&mut self, programs: Vec<hook::Figures>) {
         self.hooks.note(programs);
@@ -152,6 +164,7 @@ impl Figures {
         self.write_queries(page);
         self.write_events(page, sinks);
         self.hooks.write(page);
+        self.passes.write(page);
         let mut dropped = page.family(
             "netsonde_dropped",
             Counter,

@@ -93,7 +93,8 @@ impl Passing {
         Ok(Self { link, writes: program.writes, groups, seen, figures })
     }
 
-    /// Makes one pass: gives `row` each record, or `group` each group's key and value. One pass at a time.
+    /// Makes one pass: gives `row` each record, or `group` each group's key and value. One pass at a time. Says how many values did not fit
+    /// into 64 bits, and are NULL (rule 21).
     ///
     /// # Errors
     /// [`PassError`]; then what was given is not all.
@@ -102,7 +103,7 @@ impl Passing {
         deadline: Instant,
         row: &mut dyn FnMut(&[u8]),
         group: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<(), PassError> {
+    ) -> Result<u64, PassError> {
         let before = self.figures()?;
         let read = self.read(deadline, row);
         // Also after an error: what is left over would be of the next pass.
@@ -116,7 +117,7 @@ impl Passing {
         let after = self.figures()?;
         let lost = |index: usize| after[index].wrapping_sub(before[index]);
         match (lost(figure::MAP_FULL), lost(figure::MAP_ERROR)) {
-            (0, 0) => Ok(()),
+            (0, 0) => Ok(lost(figure::OVERFLOW)),
             (0, lost) => Err(PassError::Groups(lost)),
             (lost, _) => Err(PassError::Full(lost)),
         }

@@ -5,10 +5,10 @@ use super::{
     print::{self, BAD, Text},
 };
 use netsonde_core::{
-    bpf::hook::HookError,
+    bpf::{hook::HookError, pass},
     nearest::did_you_mean,
     query,
-    table::{Catalogue, HOOK, Hooks, Per, Table},
+    table::{Catalogue, HOOK, Hooks, ITER, Per, Table},
 };
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub struct Tables {
     /// A table, to see its columns; a beginning such as `hook.tcp_`, to see the tracepoints that begin so
     table: Option<String>,
-    /// Of a tracepoint: an argument, or a path from one, to see the fields there: sk, sk.__sk_common, (sk::tcp_sock)
+    /// Of a tracepoint or the kernel's objects: an argument, or a path from one, to see the fields there: sk, sk.__sk_common, (sk::tcp_sock)
     path: Option<String>,
     /// The kernel's types, for tracepoints
     #[arg(long, value_name = "FILE", default_value = load::BTF)]
@@ -35,10 +35,10 @@ impl Tables {
         match &self.table {
             None if self.json => print::json(&catalogue_json(&catalogue)),
             None => list(&catalogue),
-            Some(name) if name.starts_with(HOOK) => return self.hook(&catalogue.hooks, &name[HOOK.len()..]),
+            Some(name) if name.starts_with(HOOK) || name.starts_with(ITER) => return self.hook(&catalogue.hooks, name),
             Some(name) if self.path.is_some() => {
                 return Err(Failure::wrong([format!(
-                    "{name} has columns, and no paths: those are of tracepoints (hook.*)"
+                    "{name} has columns, and no paths: those are of tracepoints (hook.*) and of the kernel's objects (iter.*)"
                 )]));
             }
             Some(name) => {
@@ -49,20 +49,22 @@ impl Tables {
         Ok(())
     }
 
-    /// A tracepoint, what can be reached from one of its arguments, or all whose names begin so.
+    /// A tracepoint or a kind of the kernel's objects, what can be reached from one of its arguments, or all whose names begin so.
     fn hook(&self, hooks: &Hooks, name: &str) -> Result<(), Failure> {
-        let begun: Vec<&str> = hooks.names().into_iter().filter(|other| other.starts_with(name)).collect();
-        if self.path.is_none() && !begun.contains(&name) && !begun.is_empty() {
-            let names: Vec<String> = begun.iter().map(|name| format!("{HOOK}{name}")).collect();
+        let tracepoints = hooks.names().into_iter().map(|name| format!("{HOOK}{name}"));
+        let objects = pass::NAMES.iter().map(|(name, _)| format!("{ITER}{name}"));
+        let begun: Vec<String> = tracepoints.chain(objects).filter(|other| other.starts_with(name)).collect();
+        if self.path.is_none() && !begun.iter().any(|other| other == name) && !begun.is_empty() {
             if self.json {
-                print::json(&names.into());
+                print::json(&begun.into());
             } else {
-                names.iter().for_each(|name| print::out(name));
+                begun.iter().for_each(|name| print::out(name));
             }
             return Ok(());
         }
         let wrong = |error: HookError| Failure::wrong([error.message]);
-        let (hook, btf) = hooks.find(name).map_err(wrong)?;
+        let Some(found) = hooks.find_table(name) else { return Err(Failure::wrong([format!("no table `{name}`")])) };
+        let (hook, btf) = found.map_err(wrong)?;
         let Some(path) = &self.path else {
             let table = hook.table(btf);
             if self.json {
@@ -101,6 +103,15 @@ fn list(catalogue: &Catalogue) {
     }
     for absent in &catalogue.absent {
         rows.push(vec![absent.name.clone().into(), "".into(), Text::styled("absent", BAD), absent.why.clone().into()]);
+    }
+    for (name, help) in pass::NAMES {
+        let found = catalogue.hooks.find_pass(name);
+        let (read, what) = match &found {
+            Ok(_) => (per(Per::Pass).into(), (*help).to_owned()),
+            Err(error) => (Text::styled("absent", BAD), error.message.clone()),
+        };
+        let columns = found.map(|(hook, btf)| hook.table(btf).columns.len().to_string()).unwrap_or_default();
+        rows.push(vec![format!("{ITER}{name}").into(), columns.into(), read, what.into()]);
     }
     let all = format!("{HOOK}*");
     rows.push(match &catalogue.hooks {
@@ -147,6 +158,10 @@ fn catalogue_json(catalogue: &Catalogue) -> Value {
     json!({
         "tables": catalogue.tables.iter().map(table_json).collect::<Vec<_>>(),
         "absent": catalogue.absent.iter().map(absent).collect::<Vec<_>>(),
+        "objects": pass::NAMES.iter().map(|(name, _)| match catalogue.hooks.find_pass(name) {
+            Ok((hook, btf)) => table_json(&hook.table(btf)),
+            Err(error) => json!({ "name": format!("{ITER}{name}"), "absent": error.message }),
+        }).collect::<Vec<_>>(),
         "hooks": match &catalogue.hooks {
             Hooks::Known { .. } => json!(catalogue.hooks.names()),
             Hooks::Absent(why) => json!({ "absent": why }),

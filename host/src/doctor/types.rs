@@ -3,8 +3,8 @@
 use super::Check;
 use crate::source::btf::NoBtf;
 use netsonde_core::{
-    bpf::{btf::Btf, layout::Layout},
-    table::Hooks,
+    bpf::{btf::Btf, layout::Layout, pass},
+    table::{Hooks, ITER},
 };
 use std::{path::Path, sync::Arc};
 
@@ -31,8 +31,29 @@ pub fn look(path: &Path, types: &Result<Arc<Btf>, NoBtf>, hooks: &Hooks) -> Vec<
     }];
     if let Hooks::Known { layout, .. } = hooks {
         checks.extend(features(layout));
+        checks.extend(pass::NAMES.iter().map(|(name, _)| objects(hooks, name)));
     }
     checks
+}
+
+/// A table of the kernel's objects.
+fn objects(hooks: &Hooks, name: &str) -> Check {
+    let table = format!("{ITER}{name}");
+    match hooks.find_pass(name) {
+        Ok((hook, _)) => {
+            let arguments: Vec<&str> = hook.arguments.iter().map(|argument| argument.name.as_str()).collect();
+            Check::good(table, format!("({})", arguments.join(", ")))
+        }
+        Err(error) => {
+            let lost = "the probes socket_memory and tcp_state; namespaces are looked for in procfs";
+            Check::partly(
+                table,
+                error.message,
+                lost,
+                "run it with the host's pid namespace (hostPID: true), on Linux 5.8 or later",
+            )
+        }
+    }
 }
 
 /// What a program is made of that not every kernel has.
@@ -69,7 +90,7 @@ mod tests {
 
     #[test]
     fn each_feature_that_a_kernel_lacks_is_told_apart() {
-        let none = Layout { packet: None, socket: None, net: None, device_net: None, cast: None };
+        let none = Layout { packet: None, socket: None, net: None, device_net: None, task: None, cast: None };
         let verdicts = |layout: &Layout| features(layout).into_iter().map(|check| check.verdict).collect::<Vec<_>>();
         let (good, partly) = (Verdict::Good, Verdict::Partly);
         assert_eq!(verdicts(&none), [partly, partly, partly]);

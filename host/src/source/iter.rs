@@ -8,7 +8,7 @@ use netsonde_core::{
     batch::{Batch, Column},
     bpf::{
         compile::{Budget, CompileError, Compiled, compile},
-        program::{FIGURES, Writes},
+        program::Writes,
         record::{Decoder, NetnsKey},
         totals::Totals,
     },
@@ -55,10 +55,14 @@ pub enum IterError {
 }
 
 /// What a pass gave, for [`Query::run_pass`] or, with the value of each aggregate in each group, [`Query::run_groups`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Passed {
+    pub owner: Owner,
+    pub table: String,
     pub batch: Batch,
     pub partial: Option<Vec<Column>>,
+    /// Values that did not fit into 64 bits, and are NULL therefore (rule 21).
+    pub overflows: u64,
     /// How long the pass took, without making columns of it: on the clock, and of this thread.
     pub wall: Duration,
     pub cpu: Duration,
@@ -107,7 +111,7 @@ impl Program {
             false => too_large = true,
         };
         let mut group = |key: &[u8], values: &[u8]| totals.add(&self.compiled, key, values);
-        self.passing.pass(deadline, &mut row, &mut group)?;
+        let overflows = self.passing.pass(deadline, &mut row, &mut group)?;
         if too_large {
             return Err(IterError::TooLarge);
         }
@@ -123,15 +127,8 @@ impl Program {
                 (decoder.finish(), None)
             }
         };
-        Ok(Passed { batch, partial, wall, cpu })
-    }
-
-    /// What the program has counted since it was loaded.
-    ///
-    /// # Errors
-    /// If the kernel does not give it.
-    pub fn figures(&self) -> Result<[u64; FIGURES], IterError> {
-        self.passing.figures().map_err(|error| PassError::from(error).into())
+        let (owner, table) = (self.owner.clone(), self.query.table.clone());
+        Ok(Passed { owner, table, batch, partial, overflows, wall, cpu })
     }
 
     /// Instructions of it.
