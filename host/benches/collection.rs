@@ -14,11 +14,11 @@ use netsonde::{
         kernel::{Kernel, Places},
         namespaces::Namespaces,
         slot::Slot,
+        tables::Tables,
     },
     probe::{cache::Cache, engine::Engine},
     scope::netns::{NAMED, walk},
     sink::Sinks,
-    source::proc::ProcSource,
 };
 use netsonde_core::{config::Config, metric::format::Format, scope::Scopes};
 use std::{
@@ -92,11 +92,11 @@ fn collector() -> Collector {
     let scopes = Arc::new(Mutex::new(Scopes::default()));
     let events = Arc::new(EventLog::new("bench", Duration::ZERO, Sinks::default()));
     let shared = Arc::new(Shared::new(scopes.clone(), events, clock));
-    let source = ProcSource::new("/proc", rustix::param::page_size() as u64);
-    let catalogue = source.catalogue();
+    let tables = Tables::new(Path::new("/proc"));
+    let catalogue = tables.catalogue();
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };
     let namespaces = Arc::new(Namespaces::new(places, scopes, None, clock));
-    let kernel = Kernel::start(namespaces, source, catalogue.clone()).unwrap();
+    let kernel = Kernel::start(namespaces, tables, catalogue.clone()).unwrap();
     let specs = agent::specs(&config);
     let engine = Engine::new(specs.len()).unwrap();
     let slots: Vec<Slot> = agent::load(specs, &engine, &Cache::none(), &agent::nobody());

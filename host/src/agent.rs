@@ -16,6 +16,8 @@ pub mod reads;
 pub mod self_metrics;
 pub mod slot;
 pub mod streams;
+pub mod tables;
+mod within;
 
 use crate::{
     bpf::kallsyms::Symbols,
@@ -32,7 +34,6 @@ use crate::{
         btf,
         hook::{self, Hooks, Reader},
         iter::{self, Passes, Tasks},
-        proc::ProcSource,
     },
 };
 use board::{Shared, Status};
@@ -60,6 +61,7 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
+use tables::Tables;
 
 /// How long the start waits for probes to describe themselves, before the first page is served without them.
 const START_WAIT: Duration = Duration::from_secs(3);
@@ -105,12 +107,12 @@ impl Agent {
 
         let engine = Engine::new(specs.len())?;
         let cache = open_cache(&config.cache_folder);
-        let source = ProcSource::new(&config.proc_root, rustix::param::page_size() as u64);
+        let tables = Tables::new(&config.proc_root);
         let (types, tracing) = tracing(config);
         let passes = Arc::new(Passes::default());
-        let catalogue = Catalogue { hooks: types, ..source.catalogue() };
+        let catalogue = Catalogue { hooks: types, ..tables.catalogue() };
         let namespaces = Arc::new(Namespaces::new(places(config), scopes, tasks(&catalogue.hooks), clock));
-        let kernel = Kernel::start(namespaces.clone(), source, passes.clone(), catalogue.clone())
+        let kernel = Kernel::start(namespaces.clone(), tables, passes.clone(), catalogue.clone())
             .map_err(|source| StartError::Thread { name: "kernel", source })?;
 
         let rhythm = Rhythm {

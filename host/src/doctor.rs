@@ -133,8 +133,8 @@ pub fn examine(config: &Config, with_self_test: bool) -> Report {
     add("machine", machine::look(&config.proc_root));
     let (places, no_listen) = places::look(config);
     add("places", places);
-    let source = crate::source::proc::ProcSource::new(&config.proc_root, rustix::param::page_size() as u64);
-    let (probes, no_probe) = probes::look(config, Catalogue { hooks: hooks.clone(), ..source.catalogue() });
+    let tables = crate::agent::tables::Tables::new(&config.proc_root);
+    let (probes, no_probe) = probes::look(config, Catalogue { hooks: hooks.clone(), ..tables.catalogue() });
     add("probes", probes);
     let (checks, self_test) = if with_self_test {
         self_test::run(&config.proc_root, hooks, &capabilities)

@@ -1,29 +1,6 @@
-//! Namespaces and procfs on the real kernel. Needs root, `ip` and `nsenter`; as anybody else every test says so and passes.
+//! Namespaces, procfs and sock_diag on the real kernel. Needs root, `ip`, `nsenter`, `nft` and `ss`; as anybody else every test says so and passes.
 // Helpers are not tests for clippy; a failed one shall fail the test.
 #![allow(clippy::unwrap_used)]
-
-use netsonde::{
-    scope::netns::{self, Walk},
-    source::proc::{Collected, ProcSource, Read, TableRows},
-};
-use netsonde_core::{
-    batch::Values,
-    scope::{FoundNetns, Namespace, ScopeId, Scopes},
-};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::{
-    fs::{self, File},
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream, UdpSocket},
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
-
-const PAGE: u64 = 4096;
 
 macro_rules! needs_root {
     () => {
@@ -34,170 +11,46 @@ macro_rules! needs_root {
     };
 }
 
-fn run(command: &str) -> String {
-    let output = Command::new("sh").args(["-c", command]).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+#[path = "source/diag.rs"]
+mod diag;
+#[path = "source/world.rs"]
+mod world;
 
-/// A short name that no other test and no other run has: also good for a device.
-fn unique() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("nsx{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
+use netsonde::{
+    scope::netns::{self, Walk},
+    source::{
+        proc::ProcSource,
+        table::{Collected, Read},
+    },
+};
+use netsonde_core::scope::{FoundNetns, Namespace, Scopes};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use world::{Netns, Process, eventually, failed, found, host_inode, lines, namespace, netns_of, soon, unique, walk};
 
-/// A named namespace, deleted at the end of the test, also of one that fails.
-struct Netns(String);
-
-impl Netns {
-    fn new() -> Self {
-        let name = unique();
-        run(&format!("ip netns add {name}"));
-        let netns = Self(name);
-        netns.ip("link set lo up");
-        netns
-    }
-
-    fn path(&self) -> PathBuf {
-        Path::new(netns::NAMED).join(&self.0)
-    }
-
-    fn inode(&self) -> u64 {
-        use std::os::unix::fs::MetadataExt;
-        fs::metadata(self.path()).unwrap().ino()
-    }
-
-    fn ip(&self, arguments: &str) {
-        run(&format!("ip -n {} {arguments}", self.0));
-    }
-
-    /// A file of `/proc/net`, as the kernel prints it inside.
-    fn cat(&self, file: &str) -> String {
-        run(&format!("ip netns exec {} cat /proc/net/{file}", self.0))
-    }
-
-    /// What `work` gives inside.
-    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let netns = File::open(self.path()).unwrap();
-        let enter = || move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        let inside = || {
-            enter();
-            work()
-        };
-        thread::scope(|scope| scope.spawn(inside).join().unwrap())
-    }
-
-    /// A process that does nothing inside.
-    fn process(&self) -> Process {
-        Process::start(&format!("exec nsenter --net={} sleep 300", self.path().display()), |pid| {
-            netns_of(pid) == Some(self.inode())
-        })
-    }
-}
-
-impl Drop for Netns {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).stderr(Stdio::null()).status();
-    }
-}
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    /// Starts `command` and waits until its process is `ready`.
-    fn start(command: &str, ready: impl Fn(u32) -> bool) -> Self {
-        let child = Command::new("sh").args(["-c", command]).stdin(Stdio::piped()).spawn().unwrap();
-        let process = Self(child);
-        assert!(eventually(|| ready(process.pid())), "{command} is not ready");
-        process
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Whether `condition` holds within ten seconds.
-fn eventually(mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        if condition() {
-            return true;
-        }
-        if Instant::now() > end {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn netns_of(pid: u32) -> Option<u64> {
-    let link = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
-    link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// The namespace of the node's first process. Where that may not be looked at, the tests are taken to run in it.
-fn host_inode() -> Option<u64> {
-    netns_of(1).or_else(|| netns_of(std::process::id()))
-}
-
-fn walk() -> Walk {
-    netns::walk(Path::new("/proc"), Path::new(netns::NAMED), None).unwrap()
-}
-
-/// What was found of `inode`; other tests' namespaces are on the node too.
-fn found(inode: u64) -> Option<FoundNetns> {
-    walk().found.into_iter().find(|found| found.inode == inode)
-}
-
-fn namespace(scope: ScopeId, found: FoundNetns) -> Namespace {
-    let FoundNetns { inode, path, pids, host, .. } = found;
-    Namespace { scope, inode, pids, path, host }
-}
+const PAGE: u64 = 4096;
 
 fn source(reads: &[(&str, &[&str])]) -> ProcSource {
     let mut source = ProcSource::new("/proc", PAGE);
     let catalogue = source.catalogue();
     let read = |(name, columns): &(&str, &[&str])| {
         let table = catalogue.table(name).unwrap_or_else(|| panic!("{name}: {:?}", catalogue.absent));
-        Read { table: name.to_string(), columns: columns.iter().map(|column| table.column(column).unwrap()).collect() }
+        let columns = columns.iter().map(|column| table.column(column).unwrap()).collect();
+        Read { table: name.to_string(), columns, sockets: None }
     };
     source.prepare(reads.iter().map(read).collect());
     source
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(5)
-}
-
 fn collect(source: &mut ProcSource, namespaces: &[Namespace]) -> Collected {
     source.collect(namespaces, soon())
-}
-
-/// Rows as lines, `NULL` where there is no value.
-fn lines(table: &Result<TableRows, String>) -> Vec<String> {
-    let batch = &table.as_ref().unwrap().batch;
-    let cell = |row, column: &netsonde_core::batch::Column| match &column.values {
-        _ if !column.has(row) => "NULL".to_owned(),
-        Values::U32(values) => values[row].to_string(),
-        Values::U64(values) => values[row].to_string(),
-        Values::S64(values) => values[row].to_string(),
-        _ => column.text(row).unwrap().to_owned(),
-    };
-    let line = |row| batch.columns.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(" ");
-    (0..batch.rows).map(line).collect()
-}
-
-fn failed(table: &Result<TableRows, String>) -> &[(ScopeId, String)] {
-    &table.as_ref().unwrap().failed
 }
 
 #[test]

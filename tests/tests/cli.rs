@@ -84,6 +84,7 @@ fn tables_lists_what_this_node_has() {
         "proc.net.dev",
         "proc.sockstat",
         "proc.softnet_stat",
+        "netlink.sock_diag",
     ] {
         assert!(out.lines().any(|line| line.split_whitespace().next() == Some(table)), "{table}: {out}");
     }

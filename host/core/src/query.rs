@@ -16,10 +16,12 @@ mod kernel;
 mod order;
 mod path;
 mod plan;
+mod pushdown;
 mod resolve;
 mod shape;
 mod source;
 mod text;
+mod within;
 
 pub use error::{Kind, Position, QueryError};
 pub use path::steps as path;
@@ -48,6 +50,8 @@ pub enum Asker {
 pub struct Query {
     pub table: String,
     pub per: Per,
+    /// Where the table is read at all: only in the namespaces that each of these gives (rule 25). They are answered first.
+    pub within: Vec<Query>,
     /// What must be read of the table: each column once, in the order of first use.
     pub columns: Vec<TableColumn>,
     /// The columns of the result.

@@ -380,7 +380,7 @@ fn answers(
                     let columns: Vec<&Column> =
                         binding.columns.iter().filter_map(|&column| table.batch.columns.get(column)).collect();
                     let answered = query.run(table.batch.rows, &columns, scopes);
-                    overflows += answered.overflows;
+                    overflows += answered.overflows + table.overflows;
                     bounded(answered.batch)
                 }
             },

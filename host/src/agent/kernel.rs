@@ -1,17 +1,19 @@
 //! The thread that looks at the kernel: which namespaces there are, what their tables say, and what passes over its objects give.
 //!
-//! A read of procfs or of rtnetlink may wait for a lock of the kernel's. The collection then goes on without it: whoever asks here waits
+//! A read of procfs or of netlink may wait for a lock of the kernel's. The collection then goes on without it: whoever asks here waits
 //! until a deadline, not for the kernel.
 
 use super::{
     namespaces::{Namespaces, Walked},
+    reads::Asked,
     streams::Whose,
+    tables::Tables,
 };
 use crate::{
     scope::netns::WalkError,
     source::{
         iter::{PassId, Passed, Passes},
-        proc::{Collected, ProcSource, Read},
+        table::Collected,
     },
 };
 use netsonde_core::{scope::ScopeId, table::Catalogue};
@@ -72,7 +74,7 @@ impl Look {
 /// What is wanted of the kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    pub reads: Arc<Vec<Read>>,
+    pub reads: Arc<Vec<Asked>>,
     pub passes: Arc<Vec<PassId>>,
 }
 
@@ -104,13 +106,13 @@ impl Kernel {
     /// If the system gives no thread.
     pub fn start(
         namespaces: Arc<Namespaces>,
-        source: ProcSource,
+        tables: Tables,
         passes: Arc<Passes>,
         catalogue: Catalogue,
     ) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::sync_channel::<Request>(1);
         let mut reader =
-            Reader { namespaces, source, passes, reads: Arc::default(), catalogue, looked: Instant::now() };
+            Reader { namespaces, tables, passes, reads: Arc::default(), catalogue, looked: Instant::now() };
         thread::Builder::new().name("kernel".into()).spawn(move || {
             for request in inbox {
                 let look = reader.look(&request);
@@ -142,9 +144,9 @@ impl Kernel {
 
 struct Reader {
     namespaces: Arc<Namespaces>,
-    source: ProcSource,
+    tables: Tables,
     passes: Arc<Passes>,
-    reads: Arc<Vec<Read>>,
+    reads: Arc<Vec<Asked>>,
     catalogue: Catalogue,
     looked: Instant,
 }
@@ -153,10 +155,11 @@ impl Reader {
     fn look(&mut self, request: &Request) -> Result<Look, KernelError> {
         if !Arc::ptr_eq(&self.reads, &request.wanted.reads) {
             self.reads = request.wanted.reads.clone();
-            self.source.prepare(self.reads.to_vec());
+            self.tables.prepare(&self.reads);
         }
         let Walked { namespaces, hidden, no_host } = self.namespaces.look()?;
-        let collected = self.source.collect(&namespaces, request.deadline);
+        let names = |scope| self.namespaces.scopes().name(scope);
+        let collected = self.tables.collect(&namespaces, &names, request.deadline);
         let passed = self.pass(request);
         let catalogue = self.new_catalogue();
         Ok(Look { namespaces: namespaces.len(), hidden, no_host, collected, passed, catalogue })
@@ -177,7 +180,7 @@ impl Reader {
         }
         self.looked = Instant::now();
         // The kernel's own types stay what they are.
-        let catalogue = Catalogue { hooks: self.catalogue.hooks.clone(), ..self.source.catalogue() };
+        let catalogue = Catalogue { hooks: self.catalogue.hooks.clone(), ..self.tables.catalogue() };
         if catalogue == self.catalogue {
             return None;
         }

@@ -126,7 +126,7 @@ impl Figures {
         }
     }
 
-    /// The reads of one file, in all namespaces of a collection together.
+    /// The reads of one source, in all namespaces of a collection together.
     pub fn source_read(&mut self, source: &'static str, took: f64) {
         self.sources.entry(source).or_insert_with(seconds).observe(took);
     }
@@ -225,7 +225,7 @@ impl Figures {
             "netsonde_source_read_duration_seconds",
             MetricKind::Histogram,
             "seconds",
-            "Time that a collection spent reading a file of procfs, over all namespaces",
+            "Time that a collection spent reading a file of procfs, or sockets by sock_diag, over all namespaces",
         );
         for (source, took) in &self.sources {
             sources.histogram(&[("source", source)], took);

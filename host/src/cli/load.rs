@@ -2,9 +2,9 @@
 
 use super::{ConfigArgs, Failure, PlaceArgs, print};
 use crate::{
-    agent::{kernel::Places, namespaces::Walked},
+    agent::{kernel::Places, namespaces::Walked, tables::Tables},
     scope::netns::{Walk, walk},
-    source::{btf, iter, proc::ProcSource},
+    source::{btf, iter},
 };
 use netsonde_core::{
     config::{self, Config},
@@ -57,7 +57,7 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Everything that can be asked here, tracepoints too.
 pub fn catalogue(places: &Places, btf: &Path) -> Catalogue {
-    Catalogue { hooks: iter::seeing(hooks(btf), &places.proc_root), ..source(places).catalogue() }
+    Catalogue { hooks: iter::seeing(hooks(btf), &places.proc_root), ..tables(places).catalogue() }
 }
 
 /// The tracepoints, if the kernel tells its types.
@@ -75,9 +75,9 @@ pub fn warn_of(walked: &Walked) {
     }
 }
 
-/// The source of tables.
-pub fn source(places: &Places) -> ProcSource {
-    ProcSource::new(&places.proc_root, rustix::param::page_size() as u64)
+/// What reads the tables.
+pub fn tables(places: &Places) -> Tables {
+    Tables::new(&places.proc_root)
 }
 
 /// Looks for namespaces, and says on standard error what may not be seen.

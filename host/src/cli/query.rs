@@ -8,10 +8,7 @@ use super::{
     Failure, PlaceArgs, load,
     print::{self, Text},
 };
-use crate::{
-    agent::{self, kernel::Places},
-    source::proc::Read,
-};
+use crate::agent::{self, kernel::Places, reads::Reads};
 use cell::{json, text};
 use netsonde_core::{
     batch::{Batch, Column},
@@ -74,21 +71,23 @@ impl Query {
     }
 
     fn run_table(&self, query: &query::Query, places: &Places) -> Result<(), Failure> {
-        let mut source = load::source(places);
+        let mut tables = load::tables(places);
         let mut scopes = Scopes::default();
         let walked = load::namespaces(places)?;
         let namespaces = scopes.observe(walked.found, Duration::ZERO, Duration::ZERO);
-        source.prepare(vec![Read { table: query.table.clone(), columns: query.columns.clone() }]);
-        let mut collected = source.collect(&namespaces, Instant::now() + TIMEOUT);
-        let table = collected.tables.pop().unwrap_or_else(|| Err("nothing was read".into()));
+        let mut reads = Reads::default();
+        let binding = reads.bind(query);
+        tables.prepare(&reads.0);
+        let mut collected = tables.collect(&namespaces, &scopes, Instant::now() + TIMEOUT);
+        let table = collected.tables.swap_remove(binding.read);
         let table = table.map_err(|why| Failure::failed(format!("cannot read {}: {why}", query.table)))?;
         for (scope, why) in &table.failed {
             let name = scopes.name(*scope).unwrap_or_default();
             print::warn(&format!("no rows of the namespace {name}: {why}"));
         }
-        let columns: Vec<&Column> = table.batch.columns.iter().collect();
+        let columns: Vec<&Column> = binding.columns.iter().map(|&column| &table.batch.columns[column]).collect();
         let answered = query.run(table.batch.rows, &columns, &scopes);
-        warn_of_overflows(answered.overflows);
+        warn_of_overflows(answered.overflows + table.overflows);
         self.print(&query.fields, &answered.batch, &scopes);
         Ok(())
     }

@@ -32,7 +32,7 @@ fn purpose(capability: Capability) -> &'static str {
             "the self-test, which brings a device up in a namespace of its own; the agent does not need it"
         }
         Capability::SysAdmin => {
-            "proc.net.* of namespaces that have a name but no process, kinds of devices in other namespaces, and the self-test"
+            "netlink.sock_diag and kinds of devices in other namespaces, proc.net.* of those that have a name but no process, and the self-test"
         }
         Capability::SysPtrace => "proc.net.* of namespaces that only other users' processes are in",
         Capability::Syslog => {

@@ -7,14 +7,17 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EnterError {
-    #[error("enter the namespace by setns: {0}; give the agent CAP_SYS_ADMIN, or have a process run in the namespace")]
+    #[error("enter the namespace by setns: {0}; give the agent CAP_SYS_ADMIN")]
     NotPermitted(Errno),
     #[error("enter the namespace by setns: {0}")]
     Setns(Errno),
@@ -30,11 +33,9 @@ pub(super) enum EnterError {
 
 type Job = Box<dyn FnOnce() -> bool + Send>;
 
-/// At most one thread, which is in its own namespace whenever it has nothing to do, and so holds no other.
-#[derive(Debug, Default)]
-pub(super) struct Visitor {
-    thread: Option<Thread>,
-}
+/// At most one thread, which is in its own namespace whenever it has nothing to do, and so holds no other. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Visitor(Arc<Mutex<Option<Thread>>>);
 
 #[derive(Debug)]
 struct Thread {
@@ -48,12 +49,13 @@ struct Thread {
 impl Visitor {
     /// What `work` gives inside `netns`, if it does so until `deadline`.
     pub(super) fn inside<T: Send + 'static>(
-        &mut self,
+        &self,
         netns: OwnedFd,
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, EnterError> {
-        let thread = self.ready()?;
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let thread = ready(&mut held)?;
         let (answer, answered) = sync_channel(1);
         let job = move || {
             let (result, is_back) = visit(netns, work);
@@ -62,7 +64,7 @@ impl Visitor {
             is_back
         };
         if thread.jobs.send(Box::new(job)).is_err() {
-            self.thread = None;
+            *held = None;
             return Err(EnterError::Ended);
         }
         let result = answered.recv_timeout(left(deadline));
@@ -77,21 +79,21 @@ impl Visitor {
             Err(RecvTimeoutError::Disconnected) => Err(EnterError::Ended),
         }
     }
+}
 
-    /// The thread, if it has nothing to do.
-    fn ready(&mut self) -> Result<&mut Thread, EnterError> {
-        if let Some(thread) = &mut self.thread {
-            match thread.over.try_recv() {
-                Ok(()) => thread.busy = false,
-                Err(std::sync::mpsc::TryRecvError::Empty) if thread.busy => return Err(EnterError::Busy),
-                Err(std::sync::mpsc::TryRecvError::Empty) => {}
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => self.thread = None,
-            }
+/// The thread, if it has nothing to do.
+fn ready(held: &mut Option<Thread>) -> Result<&mut Thread, EnterError> {
+    if let Some(thread) = held {
+        match thread.over.try_recv() {
+            Ok(()) => thread.busy = false,
+            Err(TryRecvError::Empty) if thread.busy => return Err(EnterError::Busy),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => *held = None,
         }
-        match &mut self.thread {
-            Some(thread) => Ok(thread),
-            none => Ok(none.insert(start()?)),
-        }
+    }
+    match held {
+        Some(thread) => Ok(thread),
+        none => Ok(none.insert(start()?)),
     }
 }
 

@@ -1,14 +1,15 @@
 //! What kind each device is, by rtnetlink. Asked seldom: kinds change only when devices do.
 
-use netsonde_core::proc::{
-    Kinds,
-    link::{Dump, DumpError, request},
+use super::netlink::{ATTEMPTS, Netlink, PATIENCE};
+use netsonde_core::{
+    netlink::DumpError,
+    proc::{
+        Kinds,
+        link::{Dump, request},
+    },
+    scope::{Namespace, ScopeId},
 };
-use netsonde_core::scope::{Namespace, ScopeId};
-use rustix::{
-    io::Errno,
-    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt},
-};
+use rustix::io::Errno;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -16,13 +17,6 @@ use std::{
 
 /// How long an answer is believed while the devices' names stay the same: one may be replaced by another of the same name.
 const FRESH: Duration = Duration::from_secs(60);
-/// A list that changes while it is read is asked for again, so often.
-const ATTEMPTS: u32 = 5;
-/// How long to wait for the kernel: it answers at once, unless somebody holds the lock of all devices.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// The kernel fills no datagram of a dump with more.
-const DATAGRAM: usize = 32 * 1024;
-
 /// Kinds of the namespaces of the last collection.
 #[derive(Debug, Default)]
 pub(super) struct KindCache(HashMap<ScopeId, Answer>);
@@ -74,19 +68,11 @@ pub(super) enum LinkError {
 
 /// The kinds of all devices in the namespace of the calling thread.
 pub(super) fn kinds() -> Result<Kinds, LinkError> {
-    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
-    let mut buffer = vec![0; DATAGRAM];
+    let mut netlink = Netlink::open(None, PATIENCE)?;
     let mut sequence = 1;
     loop {
-        rustix::net::send(&socket, &request(sequence), SendFlags::empty())?;
         let mut dump = Dump::new(sequence);
-        loop {
-            let (_, length) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::TRUNC)?;
-            if dump.take(buffer.get(..length).ok_or(DumpError::Cut)?)? {
-                break;
-            }
-        }
+        netlink.ask(&request(sequence), |datagram| Ok::<_, LinkError>(dump.take(datagram)?))?;
         match dump.finish() {
             Err(DumpError::Interrupted) if sequence < ATTEMPTS => sequence += 1,
             result => return Ok(result?),

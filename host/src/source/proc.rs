@@ -4,6 +4,7 @@ use super::{
     enter::Visitor,
     link::KindCache,
     read::{self, Texts},
+    table::{Collected, LATE, Read, TableRows},
     ways::Ways,
 };
 use netsonde_core::{
@@ -21,31 +22,6 @@ use std::{
     sync::Arc,
     time::Instant,
 };
-
-/// What somebody wants of one table: columns as its [`netsonde_core::table::Table::column`] gives them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
-    pub table: String,
-    pub columns: Vec<TableColumn>,
-}
-
-/// Rows of one table, namespace after namespace.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TableRows {
-    /// The columns of the [`Read`], in its order.
-    pub batch: Batch,
-    /// Namespaces whose rows are missing, and why.
-    pub failed: Vec<(ScopeId, String)>,
-}
-
-/// What one collection gave.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Collected {
-    /// In the order of the reads; an error if the whole table failed.
-    pub tables: Vec<Result<TableRows, String>>,
-    /// Seconds spent reading each file of `/proc/PID/net` that was wanted, over all namespaces.
-    pub durations: Vec<(&'static str, f64)>,
-}
 
 /// Reads the tables of procfs. Between two collections it holds no descriptor.
 #[derive(Debug)]
@@ -78,8 +54,6 @@ struct Filling {
     broken: Option<String>,
 }
 
-const LATE: &str = "not read before the collection's deadline";
-
 impl ProcSource {
     /// `proc_root` is where procfs is mounted, `page_size` in bytes.
     pub fn new(proc_root: impl Into<PathBuf>, page_size: u64) -> Self {
@@ -94,6 +68,11 @@ impl ProcSource {
             kinds: KindCache::default(),
             visitor: Visitor::default(),
         }
+    }
+
+    /// Another one for the same places, which shares the thread that goes into namespaces.
+    pub fn another(&self) -> Self {
+        Self { visitor: self.visitor.clone(), ..Self::new(&*self.root, self.page_size) }
     }
 
     /// The tables of this node, by the host's files as they are now.
@@ -116,7 +95,7 @@ impl ProcSource {
     /// Sets what the next collections read.
     pub fn prepare(&mut self, reads: Vec<Read>) {
         let page_size = self.page_size;
-        let prepare = |Read { table, columns }: Read| {
+        let prepare = |Read { table, columns, .. }: Read| {
             let parser = Parser::new(&table, &columns, page_size)
                 .ok_or_else(|| format!("{table} is no table of procfs; `netsonde tables` lists those"))?;
             let wants_kinds = parser.file() == File::Dev && columns.iter().any(|column| column.name == "kind");
@@ -161,7 +140,7 @@ impl ProcSource {
         if files.is_empty() {
             return;
         }
-        let mut ways = Ways { root, proc_root: &self.root, visitor: &mut self.visitor, namespace, deadline };
+        let mut ways = Ways { root, proc_root: &self.root, visitor: &self.visitor, namespace, deadline };
         let read = if Instant::now() < deadline { ways.read(files, &mut self.texts) } else { Err(LATE.to_owned()) };
         let way = match read {
             Ok(way) => way,
@@ -268,6 +247,6 @@ impl Filling {
             return Err(why);
         }
         let columns = self.out.into_iter().map(ColumnBuilder::finish).collect();
-        Ok(TableRows { batch: Batch { rows: self.rows, columns }, failed: self.failed })
+        Ok(TableRows { batch: Batch { rows: self.rows, columns }, failed: self.failed, overflows: 0 })
     }
 }

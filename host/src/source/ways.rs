@@ -1,7 +1,7 @@
 //! The ways into one namespace: through a process in it, or by the name that holds it.
 
 use super::{
-    enter::Visitor,
+    enter::{EnterError, Visitor},
     link,
     read::{self, Texts},
 };
@@ -21,7 +21,7 @@ pub(super) struct Ways<'a> {
     /// Where procfs is mounted, as a folder and by name.
     pub(super) root: BorrowedFd<'a>,
     pub(super) proc_root: &'a Arc<Path>,
-    pub(super) visitor: &'a mut Visitor,
+    pub(super) visitor: &'a Visitor,
     pub(super) namespace: &'a Namespace,
     pub(super) deadline: Instant,
 }
@@ -43,6 +43,16 @@ enum WayError {
     Process { pid: u32, error: Errno },
 }
 
+impl WayError {
+    fn of(pid: u32, error: Errno) -> Self {
+        match error {
+            Errno::NOENT | Errno::SRCH => WayError::Left(pid),
+            Errno::ACCESS | Errno::PERM => WayError::Hidden { pid, error },
+            error => WayError::Process { pid, error },
+        }
+    }
+}
+
 impl Ways<'_> {
     /// Reads `files` of the namespace into `texts`; an error says why no way led there. (That a single file cannot be read is in `texts`.)
     pub(super) fn read(&mut self, files: &[File], texts: &mut Texts) -> Result<Way, String> {
@@ -54,20 +64,45 @@ impl Ways<'_> {
             }
         }
         texts.clear();
-        match (&self.namespace.path, last) {
-            (Some(path), _) => self.read_named(path, files, texts).map(|()| Way::Name),
-            (None, Some(last)) => Err(format!("no process leads into the namespace any more: {last}")),
-            (None, None) => Err("neither a process nor a name leads into the namespace".to_owned()),
+        match &self.namespace.path {
+            Some(path) => self.read_named(path, files, texts).map(|()| Way::Name),
+            None => Err(no_way(last)),
         }
+    }
+
+    /// What `work` gives inside the namespace, wherever a process or a name leads there.
+    pub(super) fn inside<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+        if self.is_own() {
+            return Ok(work());
+        }
+        let netns = self.open()?;
+        self.visitor.inside(netns, self.deadline, work).map_err(|error| error.to_string())
+    }
+
+    fn open(&self) -> Result<OwnedFd, String> {
+        let mut last = None;
+        for &pid in &self.namespace.pids {
+            match self.open_through(pid) {
+                Ok(netns) => return Ok(netns),
+                Err(error) => last = Some(error),
+            }
+        }
+        match &self.namespace.path {
+            Some(path) => self.open_named(path),
+            None => Err(no_way(last)),
+        }
+    }
+
+    fn open_through(&self, pid: u32) -> Result<OwnedFd, WayError> {
+        let wrong = |error| WayError::of(pid, error);
+        let process = read::open_process(self.root, pid).map_err(wrong)?;
+        let netns = read::open_netns(process.as_fd(), c"ns/net", self.namespace.inode).map_err(wrong)?;
+        netns.ok_or(WayError::Left(pid))
     }
 
     /// Reads through a process, then looks whether it still is in the namespace: if not, the files may be of another one.
     fn read_process(&self, pid: u32, files: &[File], texts: &mut Texts) -> Result<OwnedFd, WayError> {
-        let wrong = |error| match error {
-            Errno::NOENT | Errno::SRCH => WayError::Left(pid),
-            Errno::ACCESS | Errno::PERM => WayError::Hidden { pid, error },
-            error => WayError::Process { pid, error },
-        };
+        let wrong = |error| WayError::of(pid, error);
         let process = read::open_process(self.root, pid).map_err(wrong)?;
         texts.read(process.as_fd(), files);
         match read::is_in(process.as_fd(), self.namespace.inode) {
@@ -93,7 +128,10 @@ impl Ways<'_> {
             }
             Err(error) => {
                 texts.seconds = seconds;
-                Err(error.to_string())
+                Err(match error {
+                    EnterError::NotPermitted(_) => format!("{error}, or have a process run in the namespace"),
+                    error => error.to_string(),
+                })
             }
         }
     }
@@ -135,5 +173,12 @@ impl Ways<'_> {
     fn is_own(&self) -> bool {
         let own = read::open_below(self.root, c"thread-self");
         own.and_then(|own| read::is_in(own.as_fd(), self.namespace.inode)).unwrap_or(false)
+    }
+}
+
+fn no_way(last: Option<WayError>) -> String {
+    match last {
+        Some(last) => format!("no process leads into the namespace any more: {last}"),
+        None => "neither a process nor a name leads into the namespace".to_owned(),
     }
 }

@@ -22,6 +22,11 @@ impl EnumNames {
         Self::new(btf.describe(btf.strip(id).id), &btf.enumerators(id), btf.size(id), btf.is_signed(id))
     }
 
+    /// Names that are part of the kernel's interface, and the same on every kernel: no type of the running one need be looked at.
+    pub fn fixed(name: &str, members: &[(&str, i64)]) -> Self {
+        Self::new(name.to_owned(), members, 4, false)
+    }
+
     fn new(name: String, members: &[(&str, i64)], bytes: u32, signed: bool) -> Self {
         let prefix = shared_prefix(members);
         let (mut by_value, mut by_name) = (HashMap::new(), HashMap::new());

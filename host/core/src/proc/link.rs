@@ -3,115 +3,73 @@
 //! Only the two attributes that are wanted are read, so a message with attributes of a newer kernel is as good as any.
 
 use super::Kinds;
+use crate::netlink::{self, Answer, DumpError, align, u16_at};
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_OVERRUN: u16 = 4;
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_DUMP_INTR: u16 = 0x10;
-const NLM_F_DUMP: u16 = 0x300;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 /// Without counters the kernel need not gather them, and the answer is a third as long. Older kernels ignore it.
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
-/// `struct nlmsghdr`, and `struct ifinfomsg` after it.
-const HEADER: usize = 16;
+/// `struct ifinfomsg`.
 const IFINFO: usize = 16;
-
-/// Why an answer gives no kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DumpError {
-    #[error("the kernel refuses the list of devices: errno {0}")]
-    Refused(i32),
-    #[error("the kernel lost a part of the list of devices; it is asked again in the next collection")]
-    Overrun,
-    #[error("the list of devices changed while it was read; it is asked again in the next collection")]
-    Interrupted,
-    #[error("the kernel's list of devices is cut short; report it with the kernel's version")]
-    Cut,
-}
 
 /// The request for all devices of a namespace.
 pub fn request(sequence: u32) -> [u8; 40] {
-    let mut message = [0; 40];
-    message[0..4].copy_from_slice(&40u32.to_ne_bytes());
-    message[4..6].copy_from_slice(&RTM_GETLINK.to_ne_bytes());
-    message[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    message[8..12].copy_from_slice(&sequence.to_ne_bytes());
-    message[32..34].copy_from_slice(&8u16.to_ne_bytes());
-    message[34..36].copy_from_slice(&IFLA_EXT_MASK.to_ne_bytes());
-    message[36..40].copy_from_slice(&RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
-    message
+    let mut body = [0; IFINFO + 8];
+    body[16..18].copy_from_slice(&8u16.to_ne_bytes());
+    body[18..20].copy_from_slice(&IFLA_EXT_MASK.to_ne_bytes());
+    body[20..24].copy_from_slice(&RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    netlink::request(RTM_GETLINK, sequence, &body)
 }
 
 /// Gathers the answer to one request, datagram by datagram.
 #[derive(Debug)]
 pub struct Dump {
-    sequence: u32,
+    answer: Answer,
     kinds: Kinds,
-    interrupted: bool,
 }
 
 impl Dump {
     pub fn new(sequence: u32) -> Self {
-        Self { sequence, kinds: Kinds::new(), interrupted: false }
+        Self { answer: Answer::new(sequence), kinds: Kinds::new() }
     }
 
     /// Takes one datagram. True: that was the last one.
-    pub fn take(&mut self, mut datagram: &[u8]) -> Result<bool, DumpError> {
-        while !datagram.is_empty() {
-            let length = u32_at(datagram, 0)? as usize;
-            let message = datagram.get(..length).filter(|message| message.len() >= HEADER).ok_or(DumpError::Cut)?;
-            datagram = datagram.get(align(length)..).unwrap_or_default();
-            if u32_at(message, 8)? != self.sequence {
-                continue;
-            }
-            self.interrupted |= u16_at(message, 6)? & NLM_F_DUMP_INTR != 0;
-            match u16_at(message, 4)? {
-                RTM_NEWLINK => self.device(message.get(HEADER + IFINFO..).ok_or(DumpError::Cut)?)?,
-                // Both carry an errno, negative, or 0.
-                NLMSG_DONE | NLMSG_ERROR => {
-                    return match u32_at(message, HEADER)? as i32 {
-                        0 => Ok(true),
-                        error => Err(DumpError::Refused(error.saturating_neg())),
-                    };
-                }
-                NLMSG_OVERRUN => return Err(DumpError::Overrun),
-                _ => {}
-            }
-        }
-        Ok(false)
+    pub fn take(&mut self, datagram: &[u8]) -> Result<bool, DumpError> {
+        self.answer.take(datagram, |ty, body| match ty {
+            RTM_NEWLINK => device(body.get(IFINFO..).ok_or(DumpError::Cut)?, &mut self.kinds),
+            _ => Ok(()),
+        })
     }
 
     /// The kinds, once `take` said that it has all.
     pub fn finish(self) -> Result<Kinds, DumpError> {
-        if self.interrupted { Err(DumpError::Interrupted) } else { Ok(self.kinds) }
+        self.answer.finish().map(|()| self.kinds)
     }
+}
 
-    fn device(&mut self, attributes: &[u8]) -> Result<(), DumpError> {
-        let (mut name, mut kind) = (None, None);
-        for attribute in Attributes(attributes) {
-            match attribute? {
-                (IFLA_IFNAME, value) => name = Some(text(value)),
-                (IFLA_LINKINFO, nested) => {
-                    for attribute in Attributes(nested) {
-                        if let (IFLA_INFO_KIND, value) = attribute? {
-                            kind = Some(text(value));
-                        }
+fn device(attributes: &[u8], kinds: &mut Kinds) -> Result<(), DumpError> {
+    let (mut name, mut kind) = (None, None);
+    for attribute in Attributes(attributes) {
+        match attribute? {
+            (IFLA_IFNAME, value) => name = Some(text(value)),
+            (IFLA_LINKINFO, nested) => {
+                for attribute in Attributes(nested) {
+                    if let (IFLA_INFO_KIND, value) = attribute? {
+                        kind = Some(text(value));
                     }
                 }
-                _ => {}
             }
+            _ => {}
         }
-        if let (Some(name), Some(kind)) = (name, kind) {
-            self.kinds.insert(name.to_owned(), String::from_utf8_lossy(kind).into_owned());
-        }
-        Ok(())
     }
+    if let (Some(name), Some(kind)) = (name, kind) {
+        kinds.insert(name.to_owned(), String::from_utf8_lossy(kind).into_owned());
+    }
+    Ok(())
 }
 
 /// `struct rtattr`: length, type, value, padding.
@@ -143,39 +101,16 @@ impl<'a> Attributes<'a> {
     }
 }
 
-fn align(length: usize) -> usize {
-    length.next_multiple_of(4)
-}
-
 /// Up to the NUL at the end.
 fn text(value: &[u8]) -> &[u8] {
     memchr::memchr(0, value).map_or(value, |end| &value[..end])
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Result<u16, DumpError> {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|chunk| u16::from_ne_bytes(*chunk)).ok_or(DumpError::Cut)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Result<u32, DumpError> {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|chunk| u32::from_ne_bytes(*chunk)).ok_or(DumpError::Cut)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::made::{self, INTERRUPTED, message};
     use proptest::prelude::*;
-
-    fn message(ty: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
-        let mut message = Vec::new();
-        message.extend_from_slice(&(HEADER as u32 + body.len() as u32).to_ne_bytes());
-        message.extend_from_slice(&ty.to_ne_bytes());
-        message.extend_from_slice(&flags.to_ne_bytes());
-        message.extend_from_slice(&sequence.to_ne_bytes());
-        message.extend_from_slice(&[0; 4]);
-        message.extend_from_slice(body);
-        message.resize(align(message.len()), 0);
-        message
-    }
 
     fn attribute(ty: u16, value: &[u8]) -> Vec<u8> {
         let mut attribute = (4 + value.len() as u16).to_ne_bytes().to_vec();
@@ -197,7 +132,7 @@ mod tests {
     }
 
     fn done(error: i32) -> Vec<u8> {
-        message(NLMSG_DONE, 2, 5, &error.to_ne_bytes())
+        made::done(5, error)
     }
 
     #[test]
@@ -216,15 +151,15 @@ mod tests {
         let whole = [device("br0", Some("bridge"), 2), done(0)].concat();
         for (datagram, error) in [
             (done(-13), DumpError::Refused(13)),
-            (message(NLMSG_ERROR, 0, 5, &(-1i32).to_ne_bytes()), DumpError::Refused(1)),
-            (message(NLMSG_OVERRUN, 0, 5, &[0; 4]), DumpError::Overrun),
+            (made::refused(5, -1), DumpError::Refused(1)),
+            (made::overrun(5), DumpError::Overrun),
             (whole[..whole.len() - 4].to_vec(), DumpError::Cut),
             (whole[..30].to_vec(), DumpError::Cut),
         ] {
             assert_eq!(Dump::new(5).take(&datagram), Err(error));
         }
         let mut dump = Dump::new(5);
-        assert_eq!(dump.take(&[device("br0", Some("bridge"), 2 | NLM_F_DUMP_INTR), done(0)].concat()), Ok(true));
+        assert_eq!(dump.take(&[device("br0", Some("bridge"), 2 | INTERRUPTED), done(0)].concat()), Ok(true));
         assert_eq!(dump.finish(), Err(DumpError::Interrupted));
     }
 

@@ -8,6 +8,7 @@ use super::{
     path,
     resolve::{Operand, Resolver, unsupported},
     text::{at_expr, shorten},
+    within,
 };
 use crate::{bpf::enums::EnumNames, nearest::did_you_mean, table::Type};
 use sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArgExpr, UnaryOperator, Value};
@@ -43,6 +44,17 @@ impl Filter<'_, '_> {
             term => {
                 let message = format!("{} is neither true nor false: compare it with something", describe(&term));
                 Err(QueryError::text(at_expr(expr), message))
+            }
+        }
+    }
+
+    /// The parts of a filter that AND joins.
+    pub fn conditions(&mut self, parts: &[&Expr]) -> Result<Option<Condition>, QueryError> {
+        match parts {
+            [] => Ok(None),
+            [part] => self.condition(part).map(Some),
+            parts => {
+                parts.iter().map(|part| self.condition(part)).collect::<Result<_, _>>().map(Condition::All).map(Some)
             }
         }
     }
@@ -86,6 +98,7 @@ impl Filter<'_, '_> {
                 let terms = (self.term(expr)?, self.term(low)?, self.term(high)?);
                 negate(between(terms, at_expr(expr))?, *negated)
             }
+            Expr::InSubquery { .. } => return Err(within::misplaced(expr)),
             _ => return Err(unsupported(expr)),
         };
         Ok(Term::Condition(condition))

@@ -11,6 +11,7 @@ use super::{
     resolve::{Operand, Resolver},
     shape::{self, Clauses, Order, Shape, joined},
     text::{self, at, at_expr, shorten},
+    within::Parts,
 };
 use crate::{
     bpf::{
@@ -33,7 +34,11 @@ use std::{borrow::Cow, sync::Arc};
 pub fn plan(sql: &str, catalogue: &Catalogue, asker: Asker) -> Result<Query, QueryError> {
     let tree = text::parse(sql)?;
     let clauses = Clauses { sql, asker };
-    let shape = clauses.shape(&tree)?;
+    of_shape(&clauses.shape(&tree)?, &clauses, catalogue)
+}
+
+/// Checks a query, or one within it, that has been taken apart.
+pub(super) fn of_shape(shape: &Shape, clauses: &Clauses, catalogue: &Catalogue) -> Result<Query, QueryError> {
     for item in shape.items {
         clauses.wildcard(item)?;
     }
@@ -50,7 +55,8 @@ pub fn plan(sql: &str, catalogue: &Catalogue, asker: Asker) -> Result<Query, Que
         columns: Vec::new(),
         sources: Vec::new(),
     };
-    Planner { resolver, results: Vec::new(), grouping: Grouping::default(), histogram: None }.plan(&shape)
+    let planner = Planner { resolver, results: Vec::new(), grouping: Grouping::default(), histogram: None };
+    planner.plan(shape, clauses, catalogue)
 }
 
 /// A table, and the tracepoint that it is.
@@ -90,16 +96,16 @@ pub(super) struct Item {
 }
 
 impl Planner<'_> {
-    fn plan(mut self, shape: &Shape) -> Result<Query, QueryError> {
+    fn plan(mut self, shape: &Shape, clauses: &Clauses, catalogue: &Catalogue) -> Result<Query, QueryError> {
         for item in shape.items {
             self.select(item)?;
         }
         self.add_histogram();
         self.check_names()?;
-        let filter = match shape.filter {
-            Some(expr) => Some(Filter { resolver: &mut self.resolver, depth: 0 }.condition(expr)?),
-            None => None,
-        };
+        let parts = Parts::of(shape.filter);
+        let filter = Filter { resolver: &mut self.resolver, depth: 0 }.conditions(&parts.rows)?;
+        let within = parts.within.iter().map(|part| part.plan(&mut self.resolver, clauses, catalogue));
+        let within = within.collect::<Result<_, _>>()?;
         let filter = self.without_null(filter);
         for expr in shape.group_by {
             let key = self.group_key(expr)?;
@@ -132,6 +138,7 @@ impl Planner<'_> {
         Ok(Query {
             table: self.resolver.table.name.clone(),
             per,
+            within,
             hook: self.resolver.hook.map(|(hook, _)| hook),
             columns: self.resolver.columns,
             outputs: self.results.iter().map(|item| item.output).collect(),

@@ -348,7 +348,7 @@ pub(super) fn unsupported(expr: &Expr) -> QueryError {
             "this operator is not supported: there are + - * / % and comparisons"
         }
         Expr::InSubquery { .. } | Expr::Subquery(_) | Expr::Exists { .. } | Expr::AnyOp { .. } | Expr::AllOp { .. } => {
-            "a SELECT within a query is not supported: write a query for each"
+            "a SELECT within a query stands only in WHERE, as netns IN (SELECT netns FROM ...): write a query for each"
         }
         Expr::Like { .. } | Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } => {
             "patterns are not supported: compare with =, or IN (..)"

@@ -10,6 +10,7 @@ mod reference;
 mod refused;
 mod rules;
 mod run;
+mod within;
 
 /// A table as tests write it down, and its rows.
 pub struct Fixture {

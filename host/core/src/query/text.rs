@@ -126,7 +126,7 @@ pub(super) fn at_expr(mut expr: &Expr) -> Option<Position> {
     }
 }
 
-fn at_query(query: &Query) -> Option<Position> {
+pub(super) fn at_query(query: &Query) -> Option<Position> {
     query.body.as_select().and_then(|select| at(select.select_token.0.span.start))
 }
 

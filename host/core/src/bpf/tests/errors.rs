@@ -273,3 +273,19 @@ fn maybe_takes_paths_arguments_and_names_for_null() {
         assert!(error.message.contains(message) && error.kind == Kind::Text, "{error}");
     }
 }
+
+#[test]
+fn rule_25_where_all_namespaces_come_at_once_there_is_no_reading_of_some() {
+    let mut catalogue = kernel::catalogue(kernel::NEW);
+    catalogue.tables.push(crate::diag::table());
+    let refused = |sql: &str| plan(sql, &catalogue, Asker::Probe).unwrap_err();
+    for table in ["hook.kfree_skb", "iter.socket"] {
+        let sql = format!("SELECT netns FROM {table} WHERE netns IN (SELECT netns FROM netlink.sock_diag)");
+        let error = refused(&sql);
+        assert!(error.message.starts_with(&format!("{table} is not read namespace by namespace")), "{error}");
+        assert_eq!(error.kind, Kind::Text);
+        let sql = format!("SELECT netns FROM netlink.sock_diag WHERE netns IN (SELECT netns FROM {table})");
+        let error = refused(&sql);
+        assert!(error.message.ends_with(&format!("such as proc.net.sockstat: {table} is none")), "{error}");
+    }
+}

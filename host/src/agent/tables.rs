@@ -1,0 +1,153 @@
+//! All tables that are read once a collection, from whatever source: first those that are read everywhere, then those that queries limit
+//! to namespaces which rows of the first ones tell (rule 25).
+
+use super::{
+    reads::{Asked, Subquery},
+    within::{self, Chosen},
+};
+use crate::source::{
+    diag::DiagSource,
+    proc::ProcSource,
+    table::{Collected, Read, TableRows},
+};
+use netsonde_core::{diag, query::Naming, scope::Namespace, table::Catalogue};
+use std::{path::Path, time::Instant};
+
+/// The sources, and which read goes to which.
+#[derive(Debug)]
+pub struct Tables {
+    everywhere: Sources,
+    /// Of each choice of namespaces.
+    within: Vec<(Vec<Subquery>, Sources)>,
+    reads: usize,
+}
+
+/// A source for each kind of table, and its reads by their numbers.
+#[derive(Debug)]
+struct Sources {
+    proc: ProcSource,
+    diag: DiagSource,
+    of_proc: Vec<usize>,
+    of_diag: Vec<usize>,
+}
+
+impl Tables {
+    /// `proc_root` is where procfs is mounted.
+    pub fn new(proc_root: &Path) -> Self {
+        let proc = ProcSource::new(proc_root, rustix::param::page_size() as u64);
+        let everywhere = Sources::new(proc, DiagSource::new(proc_root));
+        Self { everywhere, within: Vec::new(), reads: 0 }
+    }
+
+    /// The tables of this node as it is now, without its tracepoints.
+    pub fn catalogue(&self) -> Catalogue {
+        let mut catalogue = self.everywhere.proc.catalogue();
+        match self.everywhere.diag.table() {
+            Ok(table) => catalogue.tables.push(table),
+            Err(absent) => catalogue.absent.push(absent),
+        }
+        catalogue
+    }
+
+    /// Sets what the next collections read.
+    pub fn prepare(&mut self, asked: &[Asked]) {
+        let of = |within: &[Subquery]| {
+            let reads = asked.iter().enumerate().filter(|(_, asked)| asked.within == within);
+            reads.map(|(number, asked)| (number, asked.read.clone())).collect::<Vec<_>>()
+        };
+        self.reads = asked.len();
+        self.everywhere.prepare(of(&[]));
+        self.within.clear();
+        for Asked { within, .. } in asked.iter().filter(|asked| !asked.within.is_empty()) {
+            if !self.within.iter().any(|(known, _)| known == within) {
+                let mut sources = self.everywhere.another();
+                sources.prepare(of(within));
+                self.within.push((within.clone(), sources));
+            }
+        }
+    }
+
+    /// Reads everything that was prepared, in each of `namespaces`, as long as it is not later than `deadline`.
+    pub fn collect(&mut self, namespaces: &[Namespace], names: &dyn Naming, deadline: Instant) -> Collected {
+        let mut collected = self.everywhere(namespaces, deadline);
+        // Tables that are made of others belong in here, before it is asked which namespaces they tell.
+        self.within(&mut collected, namespaces, names, deadline);
+        collected
+    }
+
+    /// The first half: what is read in every namespace.
+    fn everywhere(&mut self, namespaces: &[Namespace], deadline: Instant) -> Collected {
+        let mut collected =
+            Collected { tables: vec![Err("nothing was read".to_owned()); self.reads], durations: Vec::new() };
+        self.everywhere.collect(&mut collected, namespaces, deadline);
+        collected
+    }
+
+    /// The second half: what is read where the rows of the first one say.
+    fn within(&mut self, collected: &mut Collected, namespaces: &[Namespace], names: &dyn Naming, deadline: Instant) {
+        for (within, sources) in &mut self.within {
+            match within::choose(within, &collected.tables, names) {
+                Ok(Chosen { scopes, failed, overflows }) => {
+                    let chosen = namespaces.iter().filter(|namespace| scopes.binary_search(&namespace.scope).is_ok());
+                    sources.collect(collected, &chosen.cloned().collect::<Vec<_>>(), deadline);
+                    for table in sources.tables(collected).flatten() {
+                        table.failed.extend(failed.iter().cloned());
+                        table.overflows += overflows;
+                    }
+                }
+                Err(why) => sources.tables(collected).for_each(|table| *table = Err(why.clone())),
+            }
+        }
+    }
+}
+
+impl Sources {
+    fn new(proc: ProcSource, diag: DiagSource) -> Self {
+        Self { proc, diag, of_proc: Vec::new(), of_diag: Vec::new() }
+    }
+
+    /// The same without reads.
+    fn another(&self) -> Self {
+        Self::new(self.proc.another(), self.diag.another())
+    }
+
+    fn prepare(&mut self, reads: Vec<(usize, Read)>) {
+        let (diag, proc): (Vec<_>, Vec<_>) = reads.into_iter().partition(|(_, read)| read.table == diag::TABLE);
+        let (proc, diag): (Unzipped, Unzipped) = (proc.into_iter().unzip(), diag.into_iter().unzip());
+        (self.of_proc, self.of_diag) = (proc.0, diag.0);
+        self.proc.prepare(proc.1);
+        self.diag.prepare(diag.1);
+    }
+
+    fn collect(&mut self, collected: &mut Collected, namespaces: &[Namespace], deadline: Instant) {
+        let proc = self.proc.collect(namespaces, deadline);
+        put(collected, &self.of_proc, proc);
+        let diag = self.diag.collect(namespaces, deadline);
+        put(collected, &self.of_diag, diag);
+    }
+
+    /// Those of these sources among all.
+    fn tables<'a>(&self, collected: &'a mut Collected) -> impl Iterator<Item = &'a mut Result<TableRows, String>> {
+        let own = [&self.of_proc[..], &self.of_diag].concat();
+        let tables = collected.tables.iter_mut().enumerate();
+        tables.filter(move |(number, _)| own.contains(number)).map(|(_, table)| table)
+    }
+}
+
+type Unzipped = (Vec<usize>, Vec<Read>);
+
+/// Puts what a source gave where it belongs, and adds up times of the same name.
+fn put(collected: &mut Collected, numbers: &[usize], part: Collected) {
+    for (&number, table) in numbers.iter().zip(part.tables) {
+        collected.tables[number] = table;
+    }
+    for (source, seconds) in part.durations {
+        match collected.durations.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, all)) => *all += seconds,
+            None => collected.durations.push((source, seconds)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
