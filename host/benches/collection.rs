@@ -20,7 +20,7 @@ use netsonde::{
     scope::netns::{NAMED, walk},
     sink::Sinks,
 };
-use netsonde_core::{config::Config, metric::format::Format, scope::Scopes};
+use netsonde_core::{config::Config, metric::format::Format, scope::Scopes, table::Hooks};
 use std::{
     fs::File,
     io::Read,
@@ -92,7 +92,7 @@ fn collector() -> Collector {
     let scopes = Arc::new(Mutex::new(Scopes::default()));
     let events = Arc::new(EventLog::new("bench", Duration::ZERO, Sinks::default()));
     let shared = Arc::new(Shared::new(scopes.clone(), events, clock));
-    let tables = Tables::new(Path::new("/proc"));
+    let tables = Tables::new(Path::new("/proc"), &Hooks::default());
     let catalogue = tables.catalogue();
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };
     let namespaces = Arc::new(Namespaces::new(places, scopes, None, clock));

@@ -107,8 +107,8 @@ impl Agent {
 
         let engine = Engine::new(specs.len())?;
         let cache = open_cache(&config.cache_folder);
-        let tables = Tables::new(&config.proc_root);
         let (types, tracing) = tracing(config);
+        let tables = Tables::new(&config.proc_root, &types);
         let passes = Arc::new(Passes::default());
         let catalogue = Catalogue { hooks: types, ..tables.catalogue() };
         let namespaces = Arc::new(Namespaces::new(places(config), scopes, tasks(&catalogue.hooks), clock));

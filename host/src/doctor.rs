@@ -133,7 +133,7 @@ pub fn examine(config: &Config, with_self_test: bool) -> Report {
     add("machine", machine::look(&config.proc_root));
     let (places, no_listen) = places::look(config);
     add("places", places);
-    let tables = crate::agent::tables::Tables::new(&config.proc_root);
+    let tables = crate::agent::tables::Tables::new(&config.proc_root, &hooks);
     let (probes, no_probe) = probes::look(config, Catalogue { hooks: hooks.clone(), ..tables.catalogue() });
     add("probes", probes);
     let (checks, self_test) = if with_self_test {

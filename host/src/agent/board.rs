@@ -130,7 +130,8 @@ impl Board {
         for (source, seconds) in &look.collected.durations {
             self.figures.source_read(source, *seconds);
         }
-        look.passed.values().flatten().for_each(|passed| self.figures.note_pass(passed));
+        let own = look.collected.passed.iter();
+        look.passed.values().flatten().chain(own).for_each(|passed| self.figures.note_pass(passed));
         let failed: Vec<Failed> = look
             .failed_scopes()
             .into_iter()

@@ -159,7 +159,9 @@ impl Reader {
         }
         let Walked { namespaces, hidden, no_host } = self.namespaces.look()?;
         let names = |scope| self.namespaces.scopes().name(scope);
-        let collected = self.tables.collect(&namespaces, &names, request.deadline);
+        let mut whose = Whose::new(&self.namespaces);
+        let mut scope = |netns| whose.scope(netns);
+        let collected = self.tables.collect(&namespaces, &names, &mut scope, request.deadline);
         let passed = self.pass(request);
         let catalogue = self.new_catalogue();
         Ok(Look { namespaces: namespaces.len(), hidden, no_host, collected, passed, catalogue })

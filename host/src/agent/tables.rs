@@ -1,6 +1,8 @@
 //! All tables that are read once a collection, from whatever source: first those that are read everywhere, then those that queries limit
 //! to namespaces which rows of the first ones tell (rule 25).
 
+mod node;
+
 use super::{
     reads::{Asked, Subquery},
     within::{self, Chosen},
@@ -10,7 +12,13 @@ use crate::source::{
     proc::ProcSource,
     table::{Collected, Read, TableRows},
 };
-use netsonde_core::{diag, query::Naming, scope::Namespace, table::Catalogue};
+use netsonde_core::{
+    bpf::record::NetnsKey,
+    diag,
+    query::Naming,
+    scope::{Namespace, ScopeId},
+    table::{Absent, Catalogue, Hooks, TableColumn},
+};
 use std::{path::Path, time::Instant};
 
 /// The sources, and which read goes to which.
@@ -19,8 +27,24 @@ pub struct Tables {
     everywhere: Sources,
     /// Of each choice of namespaces.
     within: Vec<(Vec<Subquery>, Sources)>,
+    node: Option<Node>,
+    hooks: Hooks,
     reads: usize,
 }
+
+/// A wanted `node.tcp`.
+#[derive(Debug)]
+struct Node {
+    /// None: the kernel did not take the program, and why.
+    pass: Result<node::Pass, String>,
+    /// Its own number among the reads, and the numbers of those that it is made of.
+    number: usize,
+    of: Vec<usize>,
+    columns: Vec<TableColumn>,
+}
+
+/// How to tell which namespace a row of the kernel's is of.
+pub type ScopeOf<'a> = &'a mut dyn FnMut(NetnsKey) -> ScopeId;
 
 /// A source for each kind of table, and its reads by their numbers.
 #[derive(Debug)]
@@ -32,11 +56,11 @@ struct Sources {
 }
 
 impl Tables {
-    /// `proc_root` is where procfs is mounted.
-    pub fn new(proc_root: &Path) -> Self {
+    /// `proc_root` is where procfs is mounted, `hooks` what programs in the kernel can be asked.
+    pub fn new(proc_root: &Path, hooks: &Hooks) -> Self {
         let proc = ProcSource::new(proc_root, rustix::param::page_size() as u64);
         let everywhere = Sources::new(proc, DiagSource::new(proc_root));
-        Self { everywhere, within: Vec::new(), reads: 0 }
+        Self { everywhere, within: Vec::new(), node: None, hooks: hooks.clone(), reads: 0 }
     }
 
     /// The tables of this node as it is now, without its tracepoints.
@@ -45,6 +69,10 @@ impl Tables {
         match self.everywhere.diag.table() {
             Ok(table) => catalogue.tables.push(table),
             Err(absent) => catalogue.absent.push(absent),
+        }
+        match self.hooks.find_pass("socket") {
+            Ok(_) => catalogue.tables.push(node::table()),
+            Err(error) => catalogue.absent.push(Absent { name: node::TABLE.to_owned(), why: error.message }),
         }
         catalogue
     }
@@ -56,7 +84,19 @@ impl Tables {
             reads.map(|(number, asked)| (number, asked.read.clone())).collect::<Vec<_>>()
         };
         self.reads = asked.len();
-        self.everywhere.prepare(of(&[]));
+        let mut everywhere = of(&[]);
+        self.node = everywhere.iter().position(|(_, read)| read.table == node::TABLE).map(|at| {
+            let (number, Read { columns, .. }) = everywhere.remove(at);
+            let first = self.reads;
+            everywhere.extend((first..).zip(node::reads(&self.everywhere.proc.catalogue())));
+            self.reads = everywhere.iter().map(|(number, _)| number + 1).max().unwrap_or(first).max(first);
+            let pass = match self.node.take() {
+                Some(Node { pass: Ok(pass), .. }) => Ok(pass),
+                _ => node::Pass::load(&self.hooks).map_err(|error| error.to_string()),
+            };
+            Node { pass, number, of: (first..self.reads).collect(), columns }
+        });
+        self.everywhere.prepare(everywhere);
         self.within.clear();
         for Asked { within, .. } in asked.iter().filter(|asked| !asked.within.is_empty()) {
             if !self.within.iter().any(|(known, _)| known == within) {
@@ -68,9 +108,16 @@ impl Tables {
     }
 
     /// Reads everything that was prepared, in each of `namespaces`, as long as it is not later than `deadline`.
-    pub fn collect(&mut self, namespaces: &[Namespace], names: &dyn Naming, deadline: Instant) -> Collected {
+    pub fn collect(
+        &mut self,
+        namespaces: &[Namespace],
+        names: &dyn Naming,
+        scope: ScopeOf,
+        deadline: Instant,
+    ) -> Collected {
         let mut collected = self.everywhere(namespaces, deadline);
-        // Tables that are made of others belong in here, before it is asked which namespaces they tell.
+        // What is made of others, before it is asked which namespaces it tells.
+        self.node(&mut collected, scope, deadline);
         self.within(&mut collected, namespaces, names, deadline);
         collected
     }
@@ -78,9 +125,18 @@ impl Tables {
     /// The first half: what is read in every namespace.
     fn everywhere(&mut self, namespaces: &[Namespace], deadline: Instant) -> Collected {
         let mut collected =
-            Collected { tables: vec![Err("nothing was read".to_owned()); self.reads], durations: Vec::new() };
+            Collected { tables: vec![Err("nothing was read".to_owned()); self.reads], ..Collected::default() };
         self.everywhere.collect(&mut collected, namespaces, deadline);
         collected
+    }
+
+    fn node(&self, collected: &mut Collected, scope: ScopeOf, deadline: Instant) {
+        let Some(Node { pass, number, of, columns }) = &self.node else { return };
+        let proc: Vec<_> = of.iter().map(|&number| &collected.tables[number]).collect();
+        let rows = pass.as_ref().map_err(Clone::clone).and_then(|pass| pass.rows(&proc, columns, deadline, scope));
+        let (rows, passed) = rows.map_or_else(|why| (Err(why), None), |(rows, passed)| (Ok(rows), Some(passed)));
+        collected.tables[*number] = rows;
+        collected.passed = passed;
     }
 
     /// The second half: what is read where the rows of the first one say.

@@ -3,7 +3,6 @@
 use super::{ConfigArgs, Failure, PlaceArgs, print};
 use crate::{
     agent::{kernel::Places, namespaces::Walked, tables::Tables},
-    scope::netns::{Walk, walk},
     source::{btf, iter},
 };
 use netsonde_core::{
@@ -57,7 +56,10 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Everything that can be asked here, tracepoints too.
 pub fn catalogue(places: &Places, btf: &Path) -> Catalogue {
-    Catalogue { hooks: iter::seeing(hooks(btf), &places.proc_root), ..tables(places).catalogue() }
+    {
+        let hooks = iter::seeing(hooks(btf), &places.proc_root);
+        Catalogue { hooks: hooks.clone(), ..tables(places, &hooks).catalogue() }
+    }
 }
 
 /// The tracepoints, if the kernel tells its types.
@@ -76,19 +78,6 @@ pub fn warn_of(walked: &Walked) {
 }
 
 /// What reads the tables.
-pub fn tables(places: &Places) -> Tables {
-    Tables::new(&places.proc_root)
-}
-
-/// Looks for namespaces, and says on standard error what may not be seen.
-pub fn namespaces(places: &Places) -> Result<Walk, Failure> {
-    let walked =
-        walk(&places.proc_root, &places.netns_folder, places.host_netns.as_deref()).map_err(Failure::failed)?;
-    if walked.hidden > 0 {
-        print::warn(&crate::scope::netns::hidden_message(walked.hidden));
-    }
-    if let Some(why) = &walked.no_host {
-        print::warn(why);
-    }
-    Ok(walked)
+pub fn tables(places: &Places, hooks: &Hooks) -> Tables {
+    Tables::new(&places.proc_root, hooks)
 }

@@ -8,18 +8,20 @@ use super::{
     Failure, PlaceArgs, load,
     print::{self, Text},
 };
-use crate::agent::{self, kernel::Places, reads::Reads};
+use crate::agent::{self, kernel::Places, namespaces::Namespaces, reads::Reads, streams::Whose};
 use cell::{json, text};
+use hook::clock;
 use netsonde_core::{
     batch::{Batch, Column},
     probe::Field,
     query::{self, Asker},
     scope::Scopes,
-    table::Per,
+    table::{Hooks, Per},
 };
 use serde_json::Value;
 use std::{
     path::PathBuf,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -66,19 +68,22 @@ impl Query {
         if query.per == Per::Pass {
             self.run_pass(&query, places, agent::tasks(&catalogue.hooks))
         } else {
-            self.run_table(&query, &places)
+            self.run_table(&query, &catalogue.hooks, places)
         }
     }
 
-    fn run_table(&self, query: &query::Query, places: &Places) -> Result<(), Failure> {
-        let mut tables = load::tables(places);
-        let mut scopes = Scopes::default();
-        let walked = load::namespaces(places)?;
-        let namespaces = scopes.observe(walked.found, Duration::ZERO, Duration::ZERO);
+    fn run_table(&self, query: &query::Query, hooks: &Hooks, places: Places) -> Result<(), Failure> {
+        let mut tables = load::tables(&places, hooks);
+        let namespaces = Namespaces::new(places, Arc::new(Mutex::new(Scopes::default())), agent::tasks(hooks), clock);
+        let walked = namespaces.look().map_err(Failure::failed)?;
+        load::warn_of(&walked);
+        let (mut whose, names) = (Whose::new(&namespaces), |scope| namespaces.scopes().name(scope));
         let mut reads = Reads::default();
         let binding = reads.bind(query);
         tables.prepare(&reads.0);
-        let mut collected = tables.collect(&namespaces, &scopes, Instant::now() + TIMEOUT);
+        let mut scope = |netns| whose.scope(netns);
+        let mut collected = tables.collect(&walked.namespaces, &names, &mut scope, Instant::now() + TIMEOUT);
+        let scopes = namespaces.scopes();
         let table = collected.tables.swap_remove(binding.read);
         let table = table.map_err(|why| Failure::failed(format!("cannot read {}: {why}", query.table)))?;
         for (scope, why) in &table.failed {
@@ -86,7 +91,7 @@ impl Query {
             print::warn(&format!("no rows of the namespace {name}: {why}"));
         }
         let columns: Vec<&Column> = binding.columns.iter().map(|&column| &table.batch.columns[column]).collect();
-        let answered = query.run(table.batch.rows, &columns, &scopes);
+        let answered = query.run(table.batch.rows, &columns, &*scopes);
         warn_of_overflows(answered.overflows + table.overflows);
         self.print(&query.fields, &answered.batch, &scopes);
         Ok(())

@@ -1,5 +1,6 @@
 //! What is asked of a table that is read, and what comes of it.
 
+use super::iter::Passed;
 use netsonde_core::{
     batch::Batch,
     diag::{self, Sockets},
@@ -37,12 +38,14 @@ pub struct TableRows {
 }
 
 /// What one collection gave.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Collected {
     /// In the order of the reads; an error if the whole table failed.
     pub tables: Vec<Result<TableRows, String>>,
     /// Seconds spent on each source that was wanted (a file of `/proc/PID/net`, sock_diag), over all namespaces.
     pub durations: Vec<(&'static str, f64)>,
+    /// The pass that a table of the host's own has taken.
+    pub passed: Option<Passed>,
 }
 
 pub(super) const LATE: &str = "not read before the collection's deadline";

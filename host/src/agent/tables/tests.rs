@@ -63,7 +63,8 @@ fn given(tables: &mut Tables, queries: &[Query], namespaces: &[Namespace]) -> Ve
     let mut reads = Reads::default();
     let bindings: Vec<Binding> = queries.iter().map(|query| reads.bind(query)).collect();
     tables.prepare(&reads.0);
-    let collected = tables.collect(namespaces, &name, Instant::now() + Duration::from_secs(5));
+    let collected =
+        tables.collect(namespaces, &name, &mut |_| unreachable!("no pass"), Instant::now() + Duration::from_secs(5));
     let one = |(query, binding): (&Query, &Binding)| {
         let table = collected.tables[binding.read].as_ref().map_err(String::clone)?;
         let columns: Vec<&Column> = binding.columns.iter().map(|&column| &table.batch.columns[column]).collect();
@@ -82,7 +83,7 @@ fn given(tables: &mut Tables, queries: &[Query], namespaces: &[Namespace]) -> Ve
 fn rule_25_a_table_is_read_only_where_the_subquery_says() {
     let processes = [(11, Some(5), Some(3)), (12, Some(0), None), (13, None, Some(3)), (14, Some(2), None)];
     let proc = Proc::new("limited", &processes);
-    let mut tables = Tables::new(&proc.0);
+    let mut tables = Tables::new(&proc.0, &Hooks::default());
     let all = planned(&tables, "SELECT netns, Tcp.CurrEstab FROM proc.net.snmp");
     let limited = planned(
         &tables,
@@ -111,7 +112,7 @@ fn rule_25_of_several_subqueries_all_must_agree() {
     let processes =
         [(11, Some(5), Some(3)), (12, Some(5), Some(0)), (13, None, Some(0)), (14, None, Some(3)), (15, None, None)];
     let proc = Proc::new("several", &processes);
-    let mut tables = Tables::new(&proc.0);
+    let mut tables = Tables::new(&proc.0, &Hooks::default());
     let query = planned(
         &tables,
         "SELECT netns FROM proc.net.sockstat WHERE name(netns) <> 'x' \
@@ -129,7 +130,7 @@ fn rule_25_of_several_subqueries_all_must_agree() {
 #[test]
 fn rule_25_where_nobody_can_say_where_to_read_nothing_is_read() {
     let proc = Proc::new("gone", &[(11, Some(5), Some(3))]);
-    let mut tables = Tables::new(&proc.0);
+    let mut tables = Tables::new(&proc.0, &Hooks::default());
     let sql = "SELECT netns FROM proc.net.snmp WHERE netns IN (SELECT netns FROM proc.net.sockstat)";
     let query = planned(&tables, sql);
     drop(proc);
@@ -139,7 +140,7 @@ fn rule_25_where_nobody_can_say_where_to_read_nothing_is_read() {
 
 #[test]
 fn rule_25_reads_are_shared_by_queries_that_look_in_the_same_places() {
-    let tables = Tables::new(Path::new("/proc"));
+    let tables = Tables::new(Path::new("/proc"), &Hooks::default());
     let mut reads = Reads::default();
     let mut bind = |sql: &str| reads.bind(&planned(&tables, sql)).read;
     let limit = |tw: u32| format!("netns IN (SELECT netns FROM proc.net.sockstat WHERE TCP.tw > {tw})");

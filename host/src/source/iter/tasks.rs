@@ -58,7 +58,8 @@ impl Tasks {
             })
         };
         let Batch { rows, columns } = self.0.pass(Instant::now() + PATIENCE, &mut number)?.batch;
-        if let [pids, netns] = &columns[..]
+        // Behind them are the columns that only its WHERE looks at.
+        if let [pids, netns, ..] = &columns[..]
             && let (Values::S64(pid), Values::U32(number)) = (&pids.values, &netns.values)
         {
             for row in (0..rows).filter(|&row| netns.has(row)) {
