@@ -1,13 +1,16 @@
 //! sock_diag: the table against what `ss` says in the same namespace.
 
 use crate::world::{Netns, eventually, failed, found, lines, namespace, run, soon, unique};
-use netsonde::source::{
-    diag::DiagSource,
-    table::{Collected, Read},
+use netsonde::{
+    agent::{reads::Reads, tables::Tables},
+    source::{
+        diag::DiagSource,
+        table::{Collected, Read},
+    },
 };
 use netsonde_core::{
     query::{Asker, plan},
-    scope::Namespace,
+    scope::{Namespace, ScopeId},
     table::Catalogue,
 };
 use rustix::{
@@ -17,6 +20,7 @@ use rustix::{
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -238,4 +242,33 @@ fn without_privileges_sockets_of_other_namespaces_say_why_not() {
         matches!(failed(&table), [(1, why)] if why.contains("setns") && why.contains("CAP_SYS_ADMIN")),
         "{table:?}"
     );
+}
+
+#[test]
+fn rule_25_sockets_are_asked_for_only_where_the_subquery_says() {
+    needs_root!();
+    let (busy, quiet, gone) = (Netns::new(), Netns::new(), Netns::new());
+    let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let _busy = busy.inside(|| [listen(), listen()]);
+    let _quiet = quiet.inside(listen);
+    let namespaces = namespaces(&[&busy, &quiet, &gone]);
+    drop(gone);
+    let mut tables = Tables::new(Path::new("/proc"));
+    let mut ask = |condition: &str| {
+        let sql = format!("SELECT netns, name(state) FROM netlink.sock_diag WHERE state = 10{condition}");
+        let query = plan(&sql, &tables.catalogue(), Asker::Probe).unwrap();
+        let mut reads = Reads::default();
+        let binding = reads.bind(&query);
+        tables.prepare(&reads.0);
+        let mut collected = tables.collect(&namespaces, &|_: ScopeId| None, soon());
+        collected.tables.swap_remove(binding.read)
+    };
+    let table = ask("");
+    assert_eq!((lines(&table), failed(&table)[0].0), (["1 10", "1 10", "2 10"].map(str::to_owned).to_vec(), 3));
+    let table = ask(" AND netns IN (SELECT netns FROM proc.net.sockstat WHERE TCP.inuse > 1)");
+    assert_eq!(lines(&table), ["1 10", "1 10"]);
+    let [(3, why)] = failed(&table) else { panic!("{table:?}") };
+    assert!(why.starts_with("proc.net.sockstat, which says where to read, has failed: "), "{why}");
+    let table = ask(" AND netns IN (SELECT netns FROM proc.net.sockstat WHERE TCP.inuse > 99)");
+    assert_eq!(lines(&table), [""; 0]);
 }
