@@ -139,3 +139,13 @@ pub fn refused(sql: &str, args: &[&str]) -> (i32, String) {
     assert_eq!(out, "", "{sql}");
     (code, errors)
 }
+
+/// The rows of a query that is answered at once.
+///
+/// # Panics
+/// If it is not answered, or only with a warning.
+pub fn answer(sql: &str) -> Vec<Value> {
+    let (code, out, errors) = command(&["query", sql, "--json"]);
+    assert_eq!((code, errors.as_str()), (0, ""), "{sql}");
+    serde_json::from_str(&out).unwrap()
+}

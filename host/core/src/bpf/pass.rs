@@ -40,6 +40,9 @@ pub struct Sockets {
 }
 
 /// A file that only one descriptor holds, in a table of descriptors that only one process has, is met once in a pass.
+///
+/// The pass comes to a table with the first thread of a process, and with each other thread that has another table. So where the first
+/// thread has ended before the others it comes to theirs with each of them, and if some have tables of their own, the counts tell nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sole {
     /// The word of the context with the task.
@@ -48,6 +51,8 @@ pub struct Sole {
     pub references: u32,
     /// What that count is during the pass, which holds one itself.
     pub alone: i32,
+    /// `task_struct.pid`, `task_struct.tgid`: the same in the first thread.
+    pub first: [u32; 2],
     /// `task_struct.files`, `files_struct.count`.
     pub tables: [u32; 2],
     /// `task_struct.signal`, `signal_struct.nr_threads`: each thread holds its process's table.
@@ -143,6 +148,7 @@ fn sole(btf: &Btf, task: u32) -> Option<Sole> {
         task,
         references,
         alone,
+        first: [of("task_struct", &["pid"])?, of("task_struct", &["tgid"])?],
         tables: [of("task_struct", &["files"])?, of("files_struct", &["count", "counter"])?],
         threads: [of("task_struct", &["signal"])?, of("signal_struct", &["nr_threads"])?],
     })

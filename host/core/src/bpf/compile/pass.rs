@@ -33,12 +33,18 @@ impl Emit<'_> {
         (self.found, self.shared_file) = (Some(found), Some(shared));
         self.asm.store_imm(8, FP, shared, 1);
         let Some(sole) = &sockets.sole else { return };
-        let Sole { task, references, alone, tables: [files, count], threads: [signal, nr_threads] } = *sole;
+        let Sole { task, references, alone, first: [pid, tgid], tables: [files, count], threads: [signal, nr_threads] } =
+            *sole;
         let many = self.asm.label();
         // Each time that it is loaded the verifier wants to see that it is not NULL.
         self.context_pointer(file, many);
         self.load(8, R2, references);
         self.asm.jump_if(Jump::Ne, R2, alone, many);
+        self.context_pointer(task, many);
+        self.load(4, R2, pid);
+        self.context_pointer(task, many);
+        self.load(4, R3, tgid);
+        self.asm.jump_if_reg(Jump::Ne, R2, R3, many);
         self.context_pointer(task, many);
         self.load(8, R1, files);
         self.asm.jump_if(Jump::Eq, R1, 0, many);
@@ -47,7 +53,7 @@ impl Emit<'_> {
         self.load(8, R1, signal);
         self.asm.jump_if(Jump::Eq, R1, 0, many);
         self.load(4, R2, nr_threads);
-        self.asm.jump_if_reg(Jump::Gt, R3, R2, many);
+        self.asm.jump_if_reg(Jump::Ne, R3, R2, many);
         self.asm.store_imm(8, FP, shared, 0);
         self.asm.place(many);
     }

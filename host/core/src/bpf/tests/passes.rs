@@ -84,14 +84,26 @@ fn the_end_of_a_pass_and_files_that_are_no_sockets_give_nothing() {
     }
 }
 
-/// A socket that is met twice: by what its file or its table of descriptors says, the program has to remember it.
-fn met_twice(options: Options, sql: &str, references: u64, sharers: u64, threads: u64) -> (Vec<String>, usize) {
+/// A socket that is met twice, with the thread `pid` of the process 77. So many more tasks than its threads have its table of descriptors.
+#[derive(Debug)]
+struct Twice {
+    references: u64,
+    sharers: i64,
+    threads: u64,
+    pid: u64,
+}
+
+const ALONE: Twice = Twice { references: 1, sharers: 0, threads: 1, pid: 77 };
+
+/// What the query says of it, and how many sockets the program has remembered.
+fn met_twice(options: Options, sql: &str, socket: &Twice) -> (Vec<String>, usize) {
     let mut world = World::on(options, sql, BOUNDLESS);
     let sock = world.tcp(1234);
-    let (mut process, file) = (world.process(77, threads), world.file(sock, references));
+    let (mut process, file) = (world.process(77, socket.threads), world.file(sock, socket.references));
     let files = world.object("files_struct");
-    world.set(files, "files_struct", "count", threads + sharers);
+    world.set(files, "files_struct", "count", socket.threads.strict_add_signed(socket.sharers));
     world.set(process.task, "task_struct", "files", files);
+    world.set(process.task, "task_struct", "pid", socket.pid);
     world.meet(&mut process, file);
     world.meet(&mut process, file);
     world.collect(0);
@@ -102,12 +114,22 @@ fn met_twice(options: Options, sql: &str, references: u64, sharers: u64, threads
 #[test]
 fn a_socket_is_told_once_however_many_descriptors_lead_to_it() {
     for options in [NEW, Options { file_ref: false, ..NEW }] {
-        // Duplicated, or passed to another process; one that shares its table with another process.
-        for (references, sharers, threads) in [(2, 0, 1), (5, 0, 3), (1, 1, 1), (1, 1, 4)] {
-            let what = format!("{options:?}, {references} references, {sharers} more processes, {threads} threads");
-            let (rows, seen) = met_twice(options, ROWS, references, sharers, threads);
+        for socket in [
+            // Duplicated, or passed to another process.
+            Twice { references: 2, ..ALONE },
+            Twice { references: 5, threads: 3, ..ALONE },
+            // Its process shares its table with another process.
+            Twice { sharers: 1, ..ALONE },
+            Twice { sharers: 1, threads: 4, ..ALONE },
+            // A thread has a table of its own: another process may have taken its place.
+            Twice { sharers: -1, threads: 4, ..ALONE },
+            // The first thread has ended: the others are all asked.
+            Twice { sharers: -1, threads: 3, pid: 78, ..ALONE },
+        ] {
+            let what = format!("{options:?}, {socket:?}");
+            let (rows, seen) = met_twice(options, ROWS, &socket);
             assert_eq!((rows, seen), (vec!["ns500 1234 77 nginx 3".to_owned()], 1), "{what}");
-            let (rows, seen) = met_twice(options, COUNT, references, sharers, threads);
+            let (rows, seen) = met_twice(options, COUNT, &socket);
             assert_eq!((rows, seen), (vec!["6 1 0".to_owned()], 1), "{what}");
         }
     }
@@ -118,7 +140,7 @@ fn what_only_one_descriptor_leads_to_need_not_be_remembered() {
     for options in [NEW, Options { file_ref: false, ..NEW }] {
         for threads in [1, 4] {
             // That it is met twice all the same cannot be, and shows that nobody looked.
-            let (rows, seen) = met_twice(options, COUNT, 1, 0, threads);
+            let (rows, seen) = met_twice(options, COUNT, &Twice { threads, ..ALONE });
             assert_eq!((rows, seen), (vec!["6 2 0".to_owned()], 0), "{options:?}, {threads} threads");
         }
     }
