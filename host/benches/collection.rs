@@ -16,6 +16,7 @@ use netsonde::{
         slot::Slot,
         tables::Tables,
     },
+    bpf::kallsyms::Symbols,
     probe::{cache::Cache, engine::Engine},
     scope::netns::{NAMED, walk},
     sink::Sinks,
@@ -96,13 +97,14 @@ fn collector() -> Collector {
     let catalogue = tables.catalogue();
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };
     let namespaces = Arc::new(Namespaces::new(places, scopes, None, clock));
-    let kernel = Kernel::start(namespaces, tables, catalogue.clone()).unwrap();
+    let kernel = Kernel::start(namespaces, tables, Arc::default(), catalogue.clone()).unwrap();
     let specs = agent::specs(&config);
     let engine = Engine::new(specs.len()).unwrap();
     let slots: Vec<Slot> = agent::load(specs, &engine, &Cache::none(), &agent::nobody());
     let second = Duration::from_secs(1);
     let rhythm = Rhythm { min_interval: second, idle_interval: second, timeout: second };
-    let mut collector = Collector::new(kernel, None, slots, catalogue, shared, rhythm);
+    let mut collector =
+        Collector::new(kernel, None, Symbols::new(Path::new("/proc")), slots, catalogue, shared, rhythm);
     collector.advance_within(Duration::from_secs(5));
     collector
 }

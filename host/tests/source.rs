@@ -133,7 +133,7 @@ fn values_are_what_the_kernel_says_inside() {
         ]);
         // The last acknowledgement may still be under way.
         thread::sleep(Duration::from_millis(100));
-        let Collected { tables, durations } = collect(&mut source, &namespaces);
+        let Collected { tables, durations, .. } = collect(&mut source, &namespaces);
         assert!(tables.iter().all(|table| failed(table).is_empty()), "{tables:?}");
         assert_eq!(lines(&tables[0]), ["9 3 1 4"]);
         assert_eq!(lines(&tables[1]), ["2 1 1 -1"]);

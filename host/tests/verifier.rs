@@ -47,7 +47,7 @@ fn look(change: fn(&mut Layout)) {
     let mut layout = Layout::of(&BTF);
     change(&mut layout);
     let layout = Arc::new(layout);
-    let hooks = Hooks::Known { btf: BTF.clone(), layout: layout.clone() };
+    let hooks = Hooks::Known { btf: BTF.clone(), layout: layout.clone(), blind: None };
     let catalogue = Catalogue { hooks, ..Catalogue::default() };
     let names = Hook::names(&BTF);
     let kernel = Kernel { btf: &BTF, layout: &layout, names: &names };

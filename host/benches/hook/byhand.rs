@@ -103,8 +103,8 @@ impl Code {
         self.label("out");
         self.set(0, 0);
         self.op(0x95, 0, 0, 0, 0);
-        let (tracepoint, attach_btf_id) = (hook.name.clone(), hook.attach_btf_id);
-        Program { tracepoint, attach_btf_id, code: self.words, patches: self.patches, writes }
+        let (table, attach_btf_id) = (hook.table_name(), hook.attach_btf_id);
+        Program { table, attach_btf_id, code: self.words, patches: self.patches, writes }
     }
 }
 

@@ -123,7 +123,7 @@ fn stats() -> OwnedFd {
 
 /// The hand-made program of the same effect, where there is one.
 fn by_hand(name: &str, sql: &str, query: &Query, catalogue: &Catalogue) -> Option<Program> {
-    let Hooks::Known { btf, layout } = &catalogue.hooks else { return None };
+    let Hooks::Known { btf, layout, .. } = &catalogue.hooks else { return None };
     let reasons = EnumNames::of(btf, btf.enum_with("SKB_CONSUMED")?);
     // Of the quoted names in the text, those that are reasons.
     let quoted = sql.split('\'').skip(1).step_by(2);

@@ -11,7 +11,7 @@ use netsonde::{
 use netsonde_core::{
     query::{Asker, plan},
     scope::{Namespace, ScopeId},
-    table::Catalogue,
+    table::{Catalogue, Hooks},
 };
 use rustix::{
     fd::OwnedFd,
@@ -133,7 +133,7 @@ fn sockets_are_those_that_ss_shows() {
             "SELECT state, rqueue, wqueue, lport, rport FROM netlink.sock_diag WHERE state <> 7",
             "SELECT netns, state, inode, raddr, family, timer FROM netlink.sock_diag",
         ]);
-        let Collected { tables, durations } = source.collect(&namespaces(&[&netns]), soon());
+        let Collected { tables, durations, .. } = source.collect(&namespaces(&[&netns]), soon());
         let mut rows = lines(&tables[0]);
         rows.sort();
         assert_eq!(rows, ss(&netns));
@@ -253,14 +253,14 @@ fn rule_25_sockets_are_asked_for_only_where_the_subquery_says() {
     let _quiet = quiet.inside(listen);
     let namespaces = namespaces(&[&busy, &quiet, &gone]);
     drop(gone);
-    let mut tables = Tables::new(Path::new("/proc"));
+    let mut tables = Tables::new(Path::new("/proc"), &Hooks::default());
     let mut ask = |condition: &str| {
         let sql = format!("SELECT netns, name(state) FROM netlink.sock_diag WHERE state = 10{condition}");
         let query = plan(&sql, &tables.catalogue(), Asker::Probe).unwrap();
         let mut reads = Reads::default();
         let binding = reads.bind(&query);
         tables.prepare(&reads.0);
-        let mut collected = tables.collect(&namespaces, &|_: ScopeId| None, soon());
+        let mut collected = tables.collect(&namespaces, &|_: ScopeId| None, &mut |_| unreachable!("no pass"), soon());
         collected.tables.swap_remove(binding.read)
     };
     let table = ask("");
