@@ -1,10 +1,11 @@
-//! Random queries over the tracepoints of a kernel, from its own types.
+//! Random queries over the tracepoints and the objects of a kernel, from its own types.
 
 use netsonde_core::{
     bpf::{
         btf::{Btf, Kind, TypeId},
         hook::Hook,
         layout::Layout,
+        pass,
     },
     query,
     table::{Names, TableColumn, Type},
@@ -93,8 +94,13 @@ pub struct Kernel<'a> {
 /// The text of a query. Most of them make sense; some are refused, for a path that ends at a struct, or one column compared with another of
 /// its kind's opposite.
 pub fn query(kernel: &Kernel, random: &mut Random) -> String {
-    let name = if random.percent(50) { random.pick(OFTEN) } else { random.pick(kernel.names) };
-    let Ok(hook) = Hook::find(kernel.btf, kernel.layout, name) else { return format!("SELECT time FROM hook.{name}") };
+    let found = match random.below(10) {
+        0..2 => pass::find(kernel.btf, kernel.layout, "socket"),
+        2 => pass::find(kernel.btf, kernel.layout, "task"),
+        3..6 => Hook::find(kernel.btf, kernel.layout, random.pick(OFTEN)),
+        _ => Hook::find(kernel.btf, kernel.layout, random.pick(kernel.names)),
+    };
+    let Ok(hook) = found else { return "SELECT nothing FROM nowhere".into() };
     let mut columns = Vec::new();
     // Mostly few, so that there is room for a filter; sometimes as many as somebody may want.
     let wanted = if random.percent(15) { 1 + random.below(40) } else { 1 + random.below(8) };
@@ -108,18 +114,53 @@ pub fn query(kernel: &Kernel, random: &mut Random) -> String {
     // Not everything that is filtered by is selected, nor the other way round.
     let shown: Vec<&Column> = columns.iter().filter(|_| random.percent(80)).collect();
     let mut items: Vec<String> = shown.iter().filter_map(|column| item(column, random)).collect();
+    if random.percent(30) {
+        items.extend(expression(&columns, 3, random));
+    }
     let grouped = random.percent(40);
     let mut keys = items.clone();
     if grouped {
         items.extend(aggregates(&columns, random));
     }
     if items.is_empty() {
-        items.push(if grouped { "count(*)".into() } else { "time".into() });
+        let one = if hook.pass().is_some() { "pid" } else { "time" };
+        items.push(if grouped { "count(*)".into() } else { one.into() });
     }
     keys.truncate(if grouped { keys.len() } else { 0 });
     let group = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", keys.join(", ")) };
-    let items: Vec<String> = items.iter().enumerate().map(|(index, item)| format!("{item} AS c{index}")).collect();
-    format!("SELECT {} FROM hook.{name}{filter}{group}", items.join(", "))
+    let named = |(index, item): (usize, &String)| match item.starts_with("histogram") {
+        true => item.clone(),
+        false => format!("{item} AS c{index}"),
+    };
+    let items: Vec<String> = items.iter().enumerate().map(named).collect();
+    format!("SELECT {} FROM {}{filter}{group}", items.join(", "), hook.table_name())
+}
+
+/// Numbers that are computed with, and at times compared.
+fn expression(columns: &[Column], depth: usize, random: &mut Random) -> Option<String> {
+    let numbers: Vec<&Column> =
+        columns.iter().filter(|column| matches!(column.column.ty, Type::U64 | Type::S64)).collect();
+    if numbers.is_empty() {
+        return None;
+    }
+    let compared = random.percent(20).then(|| random.pick(&["=", "<", ">="]));
+    let left = arithmetic(&numbers, depth, random);
+    Some(match compared {
+        Some(compared) => format!("{left} {compared} {}", arithmetic(&numbers, 1, random)),
+        None => left,
+    })
+}
+
+fn arithmetic(numbers: &[&Column], depth: usize, random: &mut Random) -> String {
+    if depth == 0 || random.percent(20) {
+        return random.pick(numbers).text.clone();
+    }
+    let left = arithmetic(numbers, depth - 1, random);
+    let right = match random.percent(40) {
+        true => random.pick(&["2", "8", "1000", "4294967296", "-3"]).to_owned(),
+        false => arithmetic(numbers, depth - 1, random),
+    };
+    format!("({left} {} {right})", random.pick(&["+", "-", "*", "/", "%"]))
 }
 
 /// A column as it is written in a query.
@@ -214,6 +255,12 @@ fn item(column: &Column, random: &mut Random) -> Option<String> {
 }
 
 fn aggregates(columns: &[Column], random: &mut Random) -> Vec<String> {
+    if random.percent(15)
+        && let Some(number) = expression(columns, 1, random)
+        && !number.contains(['=', '<', '>'])
+    {
+        return vec![format!("histogram({number})")];
+    }
     let mut aggregates: Vec<String> = Vec::new();
     for _ in 0..1 + random.below(5) {
         let column = &columns.get(random.below(columns.len()));
@@ -224,6 +271,11 @@ fn aggregates(columns: &[Column], random: &mut Random) -> Vec<String> {
             (3, Some(column), _) => format!("min({})", column.text),
             (4, Some(column), _) => format!("max({})", column.text),
             _ => "count(*)".into(),
+        };
+        let computed = random.percent(25).then(|| expression(columns, 2, random)).flatten();
+        let aggregate = match computed.filter(|text| !text.contains(['=', '<', '>'])) {
+            Some(computed) => format!("sum({computed})"),
+            None => aggregate,
         };
         if !aggregates.contains(&aggregate) {
             aggregates.push(aggregate);
@@ -252,6 +304,12 @@ fn condition(columns: &[Column], depth: usize, random: &mut Random) -> String {
 
 fn test(columns: &[Column], random: &mut Random) -> String {
     let Column { text, column } = &columns[random.below(columns.len())];
+    if random.percent(15)
+        && let Some(computed) = expression(columns, 2, random)
+        && !computed.contains(['=', '<', '>'])
+    {
+        return format!("{computed} > {}", random.pick(NUMBERS));
+    }
     if random.percent(15) {
         return format!("{text} IS {}NULL", random.pick(&["", "NOT "]));
     }
