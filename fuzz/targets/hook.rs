@@ -1,4 +1,4 @@
-//! Any text as a query over the tracepoints of the kernel that this runs on: refused, or a program and its listing. Without
+//! Any text as a query over the tracepoints and the objects of the kernel that this runs on: refused, or a program and its listing. Without
 //! `/sys/kernel/btf/vmlinux` there are none, and every query is refused.
 #![no_main]
 
@@ -23,10 +23,12 @@ static TRACEPOINTS: LazyLock<Catalogue> = LazyLock::new(|| {
 });
 
 /// Begins of queries, so that random ones get past the tracepoint's name.
-const BEGINS: [&str; 4] = [
+const BEGINS: [&str; 6] = [
     "",
     "SELECT netns FROM hook.kfree_skb WHERE ",
     "SELECT count(*) FROM hook.inet_sock_set_state WHERE ",
+    "SELECT netns, sum(1000 * sk.sk_rcvbuf / (sk::tcp_sock).",
+    "SELECT histogram(sk.sk_rcvbuf) FROM iter.socket WHERE ",
     "SELECT time, skb.",
 ];
 

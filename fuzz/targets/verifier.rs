@@ -1,4 +1,4 @@
-//! Any text as a query over a tracepoint of the running kernel: refused by us, or taken by its verifier. Needs root, and ends as anybody else.
+//! Any text as a query over a tracepoint or the objects of the running kernel: refused by us, or taken by its verifier. Needs root, and ends as anybody else.
 #![no_main]
 
 // Only loading is asked of it, and it is built without the rest of the host.
@@ -8,7 +8,7 @@ mod host {
     pub mod bpf;
 }
 
-use host::bpf::{Loaded, Ring, Shared};
+use host::bpf::{Loaded, Passing, Ring, Shared};
 use libfuzzer_sys::fuzz_target;
 use netsonde_core::{
     bpf::{
@@ -43,7 +43,11 @@ fuzz_target!(|input: (bool, &str)| {
     let Ok(query) = plan(&sql, &KERNEL, Asker::Probe) else { return };
     let Ok(compiled) = compile(&query, Budget::default()) else { return };
     let maps = MAPS.lock().expect("no input panics with it in hand");
-    if let Err(error) = Loaded::load(&compiled.program, 0, &maps.0) {
+    let loaded = match query.is_pass() {
+        true => Passing::load(&compiled.program).map(drop),
+        false => Loaded::load(&compiled.program, 0, &maps.0).map(drop),
+    };
+    if let Err(error) = loaded {
         panic!("{sql}\n{}\n{error}", listing(&compiled.program));
     }
 });

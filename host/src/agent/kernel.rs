@@ -157,11 +157,14 @@ impl Reader {
             self.reads = request.wanted.reads.clone();
             self.tables.prepare(&self.reads);
         }
+        let began = Instant::now();
         let Walked { namespaces, hidden, no_host } = self.namespaces.look()?;
+        let walked = began.elapsed().as_secs_f64();
         let names = |scope| self.namespaces.scopes().name(scope);
         let mut whose = Whose::new(&self.namespaces);
         let mut scope = |netns| whose.scope(netns);
-        let collected = self.tables.collect(&namespaces, &names, &mut scope, request.deadline);
+        let mut collected = self.tables.collect(&namespaces, &names, &mut scope, request.deadline);
+        collected.durations.push(("namespaces", walked));
         let passed = self.pass(request);
         let catalogue = self.new_catalogue();
         Ok(Look { namespaces: namespaces.len(), hidden, no_host, collected, passed, catalogue })
