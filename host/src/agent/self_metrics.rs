@@ -225,7 +225,7 @@ impl Figures {
             "netsonde_source_read_duration_seconds",
             MetricKind::Histogram,
             "seconds",
-            "Time that a collection spent reading a file of procfs, or sockets by sock_diag, over all namespaces",
+            "Time that a collection spent looking for namespaces, reading a file of procfs, or sockets by sock_diag, over all namespaces",
         );
         for (source, took) in &self.sources {
             sources.histogram(&[("source", source)], took);
