@@ -3,11 +3,13 @@
 use crate::{
     byhand,
     load::{DROPS, Load, RESETS},
-    measure,
+    measure::{
+        self,
+        kernel::{self, BTF, catalogue, number, told},
+    },
 };
 use netsonde::{
     bpf::{Loaded, Ring, Shared},
-    probe::{builtin, cache::Cache, engine::Engine, guest::Guest, limits::Limits, module::Module},
     source::btf,
 };
 use netsonde_core::{
@@ -16,33 +18,20 @@ use netsonde_core::{
         enums::EnumNames,
         program::{Program, figure},
     },
-    config,
     query::{Asker, Query, plan},
     table::{Catalogue, Hooks},
 };
-use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::{collections::BTreeSet, fs, path::Path, time::Instant};
+use rustix::fd::AsRawFd;
+use std::{collections::BTreeSet, path::Path, time::Instant};
 
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Nothing is kept back.
 const ALL: Budget = Budget { rate: 1_000_000_000, burst: u32::MAX };
 const ROUNDS: usize = 5;
 const ROUND_MILLIS: u64 = 250;
 
-fn catalogue() -> Catalogue {
-    Catalogue { hooks: Hooks::known(btf::read(Path::new(BTF)).unwrap()), ..Catalogue::default() }
-}
-
 /// The queries over tracepoints of the built-in probes: probe, name, text.
 fn queries() -> Vec<(&'static str, String, String)> {
-    let engine = Engine::new(2).unwrap();
-    let of = |probe: &'static str| {
-        let bytes = builtin::module(probe).unwrap();
-        let module = Module::from_bytes(&engine, probe, bytes, &Cache::none()).unwrap();
-        let limits = Limits::from(&config::Limits::default());
-        let plan = Guest::new(engine.clone(), probe, module, "{}".into(), limits).describe().unwrap();
-        plan.queries.into_iter().map(move |query| (probe, query.name, query.sql))
-    };
+    let of = |probe: &'static str| kernel::queries(probe).into_iter().map(move |(name, sql)| (probe, name, sql));
     of("packet_loss").chain(of("tcp_reset")).collect()
 }
 
@@ -73,11 +62,9 @@ struct Measured {
 }
 
 fn programs() -> BTreeSet<i32> {
-    let entries = fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
-    let is_program = |entry: &fs::DirEntry| {
-        fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("\nprog_type:") && !text.contains("link_type"))
-    };
-    entries.filter(is_program).map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect()
+    let told = kernel::descriptors("self").into_iter();
+    let is_program = |told: &str| told.contains("\nprog_type:") && !told.contains("link_type");
+    told.filter(|(_, told)| is_program(told)).map(|(descriptor, _)| descriptor).collect()
 }
 
 impl Measured {
@@ -90,9 +77,8 @@ impl Measured {
 
     /// Nanoseconds and runs, by the kernel.
     fn spent(&self) -> (u64, u64) {
-        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.descriptor)).unwrap();
-        let number = |name| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap();
-        (number("run_time_ns:"), number("run_cnt:"))
+        let told = told(self.descriptor);
+        (number(&told, "run_time_ns").unwrap(), number(&told, "run_cnt").unwrap())
     }
 
     fn round(&mut self, load: &str, ring: &mut Ring) {
@@ -111,16 +97,6 @@ impl Measured {
     }
 }
 
-/// Has the kernel take the time of all programs, for as long as this is open (BPF_ENABLE_STATS, of BPF_STATS_RUN_TIME).
-fn stats() -> OwnedFd {
-    let kind = 0_u32;
-    // SAFETY: the command reads one u32, and answers with a new descriptor.
-    let descriptor = unsafe { libc::syscall(libc::SYS_bpf, 32, &raw const kind, 4) };
-    assert!(descriptor >= 0, "these benches need root");
-    // SAFETY: new, and nobody else's.
-    unsafe { OwnedFd::from_raw_fd(descriptor as i32) }
-}
-
 /// The hand-made program of the same effect, where there is one.
 fn by_hand(name: &str, sql: &str, query: &Query, catalogue: &Catalogue) -> Option<Program> {
     let Hooks::Known { btf, layout, .. } = &catalogue.hooks else { return None };
@@ -137,7 +113,7 @@ fn by_hand(name: &str, sql: &str, query: &Query, catalogue: &Catalogue) -> Optio
 }
 
 pub fn runs() {
-    let stats = stats();
+    let stats = kernel::stats();
     assert!(stats.as_raw_fd() >= 0);
     let catalogue = catalogue();
     let (shared, mut ring) = Shared::new(256 << 20).unwrap();

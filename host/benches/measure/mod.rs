@@ -1,5 +1,14 @@
 //! Two things measured in turn, A B A B: on a machine that is busy with other things both suffer alike, and the ratio stays.
 
+#[allow(dead_code, reason = "each bench is a program of its own, and not all use it")]
+pub mod agent;
+#[allow(dead_code, reason = "each bench is a program of its own, and not all use it")]
+pub mod kernel;
+#[allow(dead_code, reason = "each bench is a program of its own, and not all use it")]
+pub mod spent;
+#[allow(dead_code, reason = "each bench is a program of its own, and not all use it")]
+pub mod table;
+
 use std::time::{Duration, Instant};
 
 /// Runs `reference` and `ours` in turn, `passes` times after one that is not counted, and prints a line with the ratio of the medians.
