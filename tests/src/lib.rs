@@ -8,6 +8,7 @@ pub mod http;
 pub mod netns;
 pub mod page;
 pub mod query;
+pub mod ss;
 pub mod traffic;
 
 use std::{
