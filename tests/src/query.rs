@@ -51,7 +51,9 @@ impl Asked {
     /// The kernel tells of each descriptor of a process what it is.
     fn wait_until_attached(&mut self) {
         let folder = format!("/proc/{}/fdinfo", self.child.id());
-        let is_link = |path| fs::read_to_string(path).is_ok_and(|text| text.contains("\nlink_type:"));
+        // It also has one to ask the kernel's tasks, which is none to a tracepoint.
+        let is_of_tracepoint = |line: &str| line.starts_with("link_type:") && !line.ends_with("iter");
+        let is_link = |path| fs::read_to_string(path).is_ok_and(|text| text.lines().any(is_of_tracepoint));
         let began = Instant::now();
         while !fs::read_dir(&folder).into_iter().flatten().flatten().any(|entry| is_link(entry.path())) {
             if self.has_ended() {

@@ -8,6 +8,7 @@ mod condition;
 mod error;
 pub(crate) mod expr;
 mod filter;
+mod from;
 mod function;
 pub(crate) mod gather;
 mod group;

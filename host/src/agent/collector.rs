@@ -3,20 +3,20 @@
 //! One thread does it, for whoever asks: a scrape that comes while it works takes the same result, one that comes within `min_interval`
 //! the last (rule 1).
 
+mod answers;
 mod streams;
 
 use super::{
     board::Shared,
     counts::Counts,
     kernel::{Kernel, KernelError, Look, Wanted},
-    passes,
     reads::Reads,
     slot::{Planned, Slot},
     streams::Stream,
 };
 use crate::{bpf::kallsyms::Symbols, probe::guest::Processed};
+use answers::Given;
 use netsonde_core::{
-    batch::{Batch, Column, Values},
     event::Origins,
     metric::registry::Now,
     output::Shape,
@@ -34,10 +34,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
-
-/// What an answer may hold; a query that gives more has failed.
-const MAX_ROWS: usize = 65_536;
-const MAX_BYTES: usize = 4 << 20;
 
 /// Somebody wants a page that is fresh.
 pub struct Request {
@@ -243,7 +239,8 @@ impl Collector {
                 delivered.push(None);
                 continue;
             }
-            let (answers, overflows) = answers(&slot.queries, look, self.counts.as_ref(), &mut self.symbols, &scopes);
+            let mut given = Given { look, counts: self.counts.as_ref(), symbols: &mut self.symbols, scopes: &scopes };
+            let (answers, overflows) = given.answers(&slot.queries);
             let call = Call {
                 kind: CallKind::Collection,
                 id: self.calls,
@@ -325,92 +322,5 @@ impl Delivered {
     /// Rows of all queries.
     pub fn rows(&self) -> u64 {
         self.queries.iter().filter_map(|(_, rows)| *rows).map(|rows| rows as u64).sum()
-    }
-}
-
-/// The answers of a probe's queries, and how many values overflowed in them.
-fn answers(
-    queries: &[Planned],
-    look: &Result<Look, KernelError>,
-    counts: Option<&Counts>,
-    symbols: &mut Symbols,
-    scopes: &Scopes,
-) -> (Vec<Answer>, u64) {
-    let mut overflows = 0;
-    let mut answers = Vec::with_capacity(queries.len());
-    for (index, planned) in queries.iter().enumerate() {
-        let (query, binding) = match planned {
-            Planned::Runs(query, binding) => (query, binding),
-            Planned::Hooked(query, hook) if !query.is_stream() => {
-                let answered = counts
-                    .map_or_else(|| Err("nothing was counted".into()), |counts| counts.answer(query, *hook, scopes));
-                let result = answered.and_then(|answered| {
-                    overflows += answered.overflows;
-                    bounded(answered.batch)
-                });
-                answers.push(Answer { query: index as u32, result, failed_scopes: Vec::new() });
-                continue;
-            }
-            Planned::Passed(query, pass) => {
-                let answered = match look {
-                    Err(error) => Err(error.to_string()),
-                    Ok(look) => match look.passed.get(pass) {
-                        None => Err("no pass was made".to_owned()),
-                        Some(Err(why)) => Err(why.clone()),
-                        Some(Ok(passed)) => Ok(passes::answer(query, passed, symbols, scopes)),
-                    },
-                };
-                let result = answered.and_then(|answered| {
-                    overflows += answered.overflows;
-                    bounded(answered.batch)
-                });
-                answers.push(Answer { query: index as u32, result, failed_scopes: Vec::new() });
-                continue;
-            }
-            Planned::Hooked(..) | Planned::Absent(_) => continue,
-        };
-        let mut failed_scopes = Vec::new();
-        let result = match look {
-            Err(error) => Err(error.to_string()),
-            Ok(look) => match look.collected.tables.get(binding.read) {
-                None => Err("the table was not read".to_owned()),
-                Some(Err(why)) => Err(why.clone()),
-                Some(Ok(table)) => {
-                    failed_scopes = table.failed.iter().map(|(scope, _)| *scope).collect();
-                    let columns: Vec<&Column> =
-                        binding.columns.iter().filter_map(|&column| table.batch.columns.get(column)).collect();
-                    let answered = query.run(table.batch.rows, &columns, scopes);
-                    overflows += answered.overflows + table.overflows;
-                    bounded(answered.batch)
-                }
-            },
-        };
-        answers.push(Answer { query: index as u32, result, failed_scopes });
-    }
-    (answers, overflows)
-}
-
-/// Refuses what is too much for one call.
-fn bounded(batch: Batch) -> Result<Batch, String> {
-    let bytes: usize = batch.columns.iter().map(|column| bytes(&column.values)).sum();
-    if batch.rows > MAX_ROWS || bytes > MAX_BYTES {
-        return Err(format!(
-            "{} rows of {bytes} bytes in all; a probe is given at most {MAX_ROWS} rows and {MAX_BYTES} bytes: \
-             use GROUP BY, or a WHERE that leaves fewer",
-            batch.rows
-        ));
-    }
-    Ok(batch)
-}
-
-fn bytes(values: &Values) -> usize {
-    match values {
-        Values::U32(v) => v.len() * 4,
-        Values::U64(v) => v.len() * 8,
-        Values::S64(v) => v.len() * 8,
-        Values::F64(v) => v.len() * 8,
-        Values::Address(v) => v.len(),
-        Values::Code { codes, names } => codes.len() * 4 + names.iter().map(String::len).sum::<usize>(),
-        Values::Blob { ends, bytes } => ends.len() * 4 + bytes.len(),
     }
 }

@@ -5,27 +5,21 @@ use super::{
     condition::Filter,
     error::Position,
     expr::{Aggregate, Condition, Grouping, OrderKey, Output, Source, SourceId},
+    from::table,
     function::{Call, call},
     histogram::{self, Histogram},
     kernel,
     resolve::{Operand, Resolver},
-    shape::{self, Clauses, Order, Shape, joined},
-    text::{self, at, at_expr, shorten},
+    shape::{self, Clauses, Order, Shape},
+    text::{self, at, at_expr},
     within::Parts,
 };
 use crate::{
-    bpf::{
-        access::{Access, Computed},
-        btf::Btf,
-        hook::Hook,
-    },
-    nearest::did_you_mean,
+    bpf::access::{Access, Computed},
     probe::Field,
-    table::{Catalogue, Logical, Per, Table, Type},
+    table::{Catalogue, Logical, Per, Type},
 };
 use sqlparser::ast::{Expr, FunctionArgExpr, Ident, SelectItem};
-use std::{borrow::Cow, sync::Arc};
-
 /// Checks a query's text against the tables of this node.
 ///
 /// # Errors
@@ -57,26 +51,6 @@ pub(super) fn of_shape(shape: &Shape, clauses: &Clauses, catalogue: &Catalogue) 
     };
     let planner = Planner { resolver, results: Vec::new(), grouping: Grouping::default(), histogram: None };
     planner.plan(shape, clauses, catalogue)
-}
-
-/// A table, and the tracepoint that it is.
-type Found<'a> = (Cow<'a, Table>, Option<(Arc<Hook>, &'a Btf)>);
-
-fn table<'a>(catalogue: &'a Catalogue, names: &[&Ident]) -> Result<Found<'a>, QueryError> {
-    let name = joined(names);
-    let place = names.first().and_then(|name| at(name.span.start));
-    if let Some(found) = catalogue.hooks.find_table(&name) {
-        let (hook, btf) = found.map_err(|error| QueryError::absent(place, error.message))?;
-        return Ok((Cow::Owned(hook.table(btf)), Some((Arc::new(hook), btf))));
-    }
-    if let Some(table) = catalogue.table(&name) {
-        return Ok((Cow::Borrowed(table), None));
-    }
-    if let Some(absent) = catalogue.absent.iter().find(|absent| absent.name == name) {
-        return Err(QueryError::absent(place, format!("this node cannot give {name}: {}", absent.why)));
-    }
-    let hint = did_you_mean(&name, catalogue.tables.iter().map(|table| table.name.as_str()));
-    Err(QueryError::absent(place, format!("no table `{}` on this node{hint}", shorten(&name))))
 }
 
 pub(super) struct Planner<'a> {
