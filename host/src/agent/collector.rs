@@ -22,7 +22,7 @@ use netsonde_core::{
     output::Shape,
     probe::{Answer, Call, CallKind, Plan},
     retention::Retention,
-    scope::{ScopeId, Scopes},
+    scope::ScopeId,
     table::Catalogue,
 };
 use std::{

@@ -50,6 +50,23 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Whether its numbers are so large that a sum of them may not fit into 64 bits: of narrower ones that would take 2^32.
+    pub fn is_wide(&self) -> bool {
+        match self {
+            Access::Argument { size, .. } => *size == 8,
+            Access::Path(path) => match path.read {
+                Read::Number { size, .. } => size == 8,
+                Read::Bits { width, .. } => width > 32,
+                Read::Pointer | Read::Bytes { .. } => false,
+            },
+            Access::Computed(computed) => matches!(computed, Computed::Time | Computed::Cgroup),
+            Access::Arithmetic(_) => true,
+            Access::Compared(_) | Access::Bucket { .. } => false,
+        }
+    }
+}
+
 /// A field, through pointers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {

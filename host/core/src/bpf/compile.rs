@@ -29,7 +29,7 @@ use crate::{
 };
 use emit::Emit;
 
-pub use groups::Partial;
+pub use groups::{OVERFLOWED, Partial};
 
 /// What the configuration says of a query's budget in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

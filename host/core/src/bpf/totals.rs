@@ -2,7 +2,7 @@
 //! probe did not answer.
 
 use super::{
-    compile::{Compiled, Partial},
+    compile::{Compiled, OVERFLOWED, Partial},
     program::Writes,
     record::{Decoder, NetnsKey, word},
 };
@@ -78,9 +78,11 @@ impl Partial {
         match self {
             Partial::Nothing { .. } => {}
             Partial::Count(at) => total[at] += value(at),
-            Partial::Sum { word, .. } => {
-                total[word] += value(word);
-                total[word + 1] = total[word + 1].wrapping_add(value(word + 1));
+            Partial::Sum { word, signed } => {
+                let (sum, fits) = add(total[word + 1], value(word + 1), signed);
+                let mark = (total[word] | value(word)) & OVERFLOWED | if fits { 0 } else { OVERFLOWED };
+                total[word] = ((total[word] & !OVERFLOWED) + (value(word) & !OVERFLOWED)) | mark;
+                total[word + 1] = sum;
             }
             Partial::Min { word, signed } => keep(total, word, value, |a, b| less(a, b, signed)),
             Partial::Max { word, signed } => keep(total, word, value, |a, b| less(b, a, signed)),
@@ -98,7 +100,8 @@ impl Partial {
         };
         let mut present = Bitmap::zeros(totals.len());
         for (row, total) in totals.iter().enumerate() {
-            present.set(row, total[word] > 0);
+            // A sum with the mark is none.
+            present.set(row, (1..OVERFLOWED).contains(&total[word]));
         }
         let values = totals.iter().map(|total| total[word + 1]);
         let values = match signed {
@@ -107,6 +110,12 @@ impl Partial {
         };
         Column { values, present: Some(present) }
     }
+}
+
+/// The sum, and whether it fits.
+fn add(a: u64, b: u64, signed: bool) -> (u64, bool) {
+    let overflows = if signed { (a as i64).overflowing_add(b as i64).1 } else { a.overflowing_add(b).1 };
+    (a.wrapping_add(b), !overflows)
 }
 
 /// Takes another value, if it is the better one, or the first.

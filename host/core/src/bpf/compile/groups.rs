@@ -3,7 +3,7 @@
 use super::{
     super::{
         access::Access,
-        asm::{FP, Jump, Label, R0, R1, R2, R3, R4, R7, R8, helper},
+        asm::{Alu, FP, Jump, Label, R0, R1, R2, R3, R4, R7, R8, helper},
         program::{Map, Writes, figure},
         record::{Cell, KEY_HEAD_BYTES},
     },
@@ -74,6 +74,9 @@ impl Partial {
         }
     }
 }
+
+/// In the count of a sum's values: it did not fit into 64 bits.
+pub const OVERFLOWED: u64 = 1 << 63;
 
 /// Errors of an update (include/uapi/asm-generic/errno-base.h).
 const E2BIG: i32 = 7;
@@ -196,6 +199,9 @@ impl Emit<'_> {
         match (partial, keep) {
             // Of what is only counted there may be no number.
             (Partial::Count(_), _) => {}
+            (Partial::Sum { signed, .. }, None) if input.is_some_and(Access::is_wide) => {
+                self.sum(at(word), signed);
+            }
             (_, None) => self.asm.increase(R7, at(word + 1), R1, R2),
             (_, Some(keep)) => {
                 let (take, kept) = (self.asm.label(), self.asm.label());
@@ -210,5 +216,31 @@ impl Emit<'_> {
         }
         self.asm.count(R7, at(word), R1);
         self.asm.place(absent);
+    }
+
+    /// Adds R1 to a sum; one that does not fit into 64 bits has its mark from then on (rule 21).
+    fn sum(&mut self, word: i32, signed: bool) {
+        let (fits, marked) = (self.asm.label(), self.asm.label());
+        self.asm.increase(R7, word + 8, R1, R2);
+        match signed {
+            false => self.asm.jump_if_reg(Jump::Ge, R2, R1, fits),
+            // R3 is the sum before. Only of two with one sign may the result have the other.
+            true => {
+                self.asm.mov(R3, R2);
+                self.asm.alu(Alu::Sub, R3, R1);
+                self.asm.alu(Alu::Xor, R3, R2);
+                self.asm.alu(Alu::Xor, R1, R2);
+                self.asm.alu(Alu::And, R3, R1);
+                self.asm.jump_if(Jump::SGe, R3, 0, fits);
+            }
+        }
+        self.asm.load(8, R1, R7, word);
+        self.asm.jump_if(Jump::SLt, R1, 0, marked);
+        self.asm.constant(R2, OVERFLOWED);
+        self.asm.alu(Alu::Or, R1, R2);
+        self.asm.store(8, R7, word, R1);
+        self.count(figure::OVERFLOW);
+        self.asm.place(marked);
+        self.asm.place(fits);
     }
 }

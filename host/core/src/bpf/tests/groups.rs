@@ -158,3 +158,45 @@ fn a_full_map_is_counted() {
     world.collect(0);
     assert_eq!(world.grouped(), ["0 2", "1 2", "2 2"]);
 }
+
+#[test]
+fn rule_21_a_sum_that_does_not_fit_is_null_and_counted_once() {
+    let mut world = World::new("SELECT tiny, sum(big), sum(signed), count(*) FROM hook.odd GROUP BY tiny");
+    let most = u64::MAX;
+    // Two that fit just so, one that is too large by one, and again; the same of signed ones, at both ends.
+    for (tiny, big, signed) in [
+        (1, most - 1, i64::MAX - 1),
+        (1, 1, 1),
+        (2, most, i64::MAX),
+        (2, 1, 1),
+        (2, most, i64::MAX),
+        (3, 0, i64::MIN),
+        (3, most, -1),
+        (4, 5, i64::MIN),
+        (4, 5, i64::MAX),
+    ] {
+        world.odd(0, big, tiny, signed);
+    }
+    world.collect(0);
+    let max = i64::MAX;
+    assert_eq!(
+        world.grouped(),
+        [format!("1 {most} {max} 2"), "2 NULL NULL 3".into(), format!("3 {most} NULL 2"), "4 10 -1 2".into()]
+    );
+    assert_eq!(world.machine.figure(figure::OVERFLOW), 3);
+}
+
+#[test]
+fn rule_21_a_sum_that_does_not_fit_over_cpus_or_collections_is_null() {
+    for collected_between in [false, true] {
+        let mut world = World::new("SELECT sum(big) FROM hook.odd");
+        world.odd(0, u64::MAX, 0, 0);
+        if collected_between {
+            world.collect(0);
+        }
+        world.machine.cpu = 1;
+        world.odd(0, 1, 0, 0);
+        world.collect(0);
+        assert_eq!(world.grouped(), ["NULL"], "{collected_between}");
+    }
+}
