@@ -16,6 +16,12 @@ pub struct Socket {
     pub memory: BTreeMap<String, u64>,
     /// With `-i`: bytes that wait to be sent for the first time.
     pub not_sent: u64,
+    /// With `-i`: whether it is a part of an MPTCP connection.
+    pub carries_mptcp: bool,
+    /// With `-e`: of the file that holds it; 0 without one.
+    pub inode: u64,
+    /// With `-o`: what its timer is for; empty without one.
+    pub timer: String,
 }
 
 /// The sockets that `ss` shows with these options.
@@ -29,14 +35,18 @@ fn parse(line: &str) -> Option<Socket> {
     let words: Vec<&str> = line.split_whitespace().collect();
     // Some kinds have a column before the state.
     let queue = words.iter().position(|word| word.parse::<u64>().is_ok())?;
-    let not_sent = words.iter().find_map(|word| word.strip_prefix("notsent:"));
+    let behind = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
+    let number = |key: &str| behind(key).map_or(Some(0), |number| number.parse().ok());
     Some(Socket {
         state: (*words.get(queue.checked_sub(1)?)?).to_owned(),
         receive_queue: words[queue].parse().ok()?,
         send_queue: words.get(queue + 1)?.parse().ok()?,
         local: (*words.get(queue + 2)?).to_owned(),
         memory: memory(&words).unwrap_or_default(),
-        not_sent: not_sent.map_or(Some(0), |bytes| bytes.parse().ok())?,
+        not_sent: number("notsent:")?,
+        carries_mptcp: behind("tcp-ulp-mptcp").is_some(),
+        inode: number("ino:")?,
+        timer: behind("timer:(").and_then(|timer| timer.split(',').next()).unwrap_or_default().to_owned(),
     })
 }
 

@@ -8,7 +8,8 @@ use netsonde_tests::{
     traffic::Peer,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -51,6 +52,14 @@ for address in ('127.0.0.1', '::1'):
 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
     a, b = map(keep, socket.socketpair(type=kind)); a.send(b'x' * 1000)
 a, b = map(keep, socket.socketpair()); fill(a, 5000)
+
+def mptcp(address):
+    s = keep(socket.socket(family(address), socket.SOCK_STREAM, 262)); s.settimeout(20); return s
+
+for address in ('127.0.0.1', '::1') if os.path.exists('/proc/sys/net/mptcp/enabled') else ():
+    l = mptcp(address); l.bind((address, 5100)); l.listen(1)
+    c = mptcp(address); c.connect((address, 5100)); d = keep(accept(l)); c.send(b'x' * 10000); fill(d, 5000)
+
 n = keep(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)); n.bind((os.getpid(), 0x10))
 p = keep(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))); p.bind(('lo', 0x88b5))
 [p.send(bytes(12) + b'\\x88\\xb5' + b'x' * 100) for _ in range(5)]
@@ -90,7 +99,7 @@ const GROUPS: [(&str, &str); 9] = [
 /// What `ss` says, added up as the probe's README has it.
 fn of_ss(protocol: &'static str, family: &'static str, sockets: &[Socket], full: u64, told: &mut Told) {
     let tcp = protocol == "tcp";
-    let (used, send) = ("r", if tcp { "w" } else { "t" });
+    let (used, send) = ("r", if tcp || protocol == "mptcp" { "w" } else { "t" });
     let sum = |value: &dyn Fn(&Socket) -> u64| sockets.iter().map(value).sum::<u64>() as f64;
     let memory = |name: &'static str| sum(&|socket| socket.memory[name]);
     // In thousandths, cut off.
@@ -131,12 +140,22 @@ fn of_proc(netns: &Netns, file: &str) -> (f64, f64, f64) {
     (rows.len() as f64, sum(&received), sum(&drops))
 }
 
+fn has_mptcp() -> bool {
+    Path::new("/proc/sys/net/mptcp/enabled").exists()
+}
+
 /// All that the kernel says.
 fn kernel(netns: &Netns, pid: u32, full: u64) -> Told {
     let mut told = Told::new();
     for (family, option, six) in [("ipv4", "-4", ""), ("ipv6", "-6", "6")] {
-        of_ss("tcp", family, &sockets(netns, &["-tanmi", option]), full, &mut told);
+        let mut tcp = sockets(netns, &["-tanmi", option]);
+        // What carries MPTCP is the kernel's own.
+        tcp.retain(|socket| !socket.carries_mptcp);
+        of_ss("tcp", family, &tcp, full, &mut told);
         of_ss("udp", family, &sockets(netns, &["-uanm", option]), full, &mut told);
+        if has_mptcp() {
+            of_ss("mptcp", family, &sockets(netns, &["-Manm", option]), full, &mut told);
+        }
         let (count, received, drops) = of_proc(netns, &format!("udp{six}"));
         for (metric, value) in [("sockets", count), ("receive_bytes", received), ("drops", drops)] {
             assert_eq!(told[&("udp", family, metric)], value, "ss and /proc/net/udp{six}: {metric}");
@@ -148,9 +167,10 @@ fn kernel(netns: &Netns, pid: u32, full: u64) -> Told {
     }
     of_ss("unix", "", &sockets(netns, &["-xanm"]), full, &mut told);
     of_ss("packet", "", &sockets(netns, &["-0anm"]), full, &mut told);
-    // The kernel has sockets of its own there, and `ss` has one.
+    // The kernel has sockets of its own there, and `ss` has one. One that listens to a group is shown twice.
     let mut netlink = sockets(netns, &["-f", "netlink", "-anm"]);
     netlink.retain(|socket| socket.local.ends_with(&format!(":{pid}")));
+    netlink.dedup();
     of_ss("netlink", "", &netlink, full, &mut told);
     told
 }
@@ -218,10 +238,15 @@ fn memory_and_bytes_of_every_kind_of_socket_are_what_the_kernel_says() {
         assert!(value("udp", family, "drops") >= 20.0, "{family}");
     }
     assert!(value("unix", "", "send_full_sockets") >= 1.0);
+    if has_mptcp() {
+        for (family, metric) in [("ipv4", "receive_bytes"), ("ipv6", "receive_bytes"), ("ipv4", "send_bytes")] {
+            assert!(value("mptcp", family, metric) > 0.0, "MPTCP over {family} {metric}");
+        }
+    }
     let udp: f64 = sockets(&netns, &["-uanm"]).iter().map(|socket| socket.memory["r"] as f64).sum();
     let queued = value("udp", "ipv4", "receive_bytes") + value("udp", "ipv6", "receive_bytes");
     assert!(udp > queued, "some of what was read is on the account: {udp} and {queued}");
-    let shown = told.keys().map(|(.., metric)| *metric).collect::<std::collections::BTreeSet<_>>();
+    let shown = told.keys().map(|(.., metric)| *metric).collect::<BTreeSet<_>>();
     assert_eq!(shown, METRICS.into());
     let series = agent.page().0.into_iter().filter(|sample| {
         sample.name.starts_with("netsonde_socket_memory_") && sample.labels.get("netns") == Some(&netns.name)

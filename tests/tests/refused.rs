@@ -243,3 +243,26 @@ fn an_agent_with_two_capabilities_counts_resets() {
         sum(&netns.name) + sum(&inode.to_string()) == 12.0
     });
 }
+
+#[test]
+fn an_agent_that_may_not_look_at_others_reads_its_own_namespace_and_passes_over_all() {
+    let folder = Folder::new("own");
+    let copy = copy(&folder);
+    let netns = Netns::new("own");
+    let mut peer = Peer::new(&netns);
+    peer.run("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)");
+    let agent = Agent::start_with("probes: { sockstat: {}, socket_memory: {} }", |file| {
+        let mut command = Command::new("setpriv");
+        let capabilities = ["--inh-caps=-all,+bpf,+perfmon", "--ambient-caps=-all,+bpf,+perfmon"];
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(capabilities);
+        command.arg(&copy).args(["run", "--config"]).arg(file);
+        command
+    });
+    let page = agent.page();
+    // Of the first processes of its own namespace, which the kernel names, it may look at none.
+    assert!(page.get("netsonde_sockstat_sockets_used", &[("netns", "host")]).is_some(), "its own namespace at least");
+    let labels = [("netns", netns.name.as_str()), ("protocol", "udp"), ("family", "ipv4")];
+    assert_eq!(page.value("netsonde_socket_memory_sockets", &labels), 1.0);
+    assert_eq!(page.find("netsonde_sockstat_sockets_used", &[("netns", &netns.name)]).count(), 0);
+    assert!(agent.log().contains("give the agent CAP_SYS_"), "{}", agent.log());
+}

@@ -157,7 +157,7 @@ fn inhabited() -> BTreeSet<u64> {
 }
 
 #[test]
-fn namespaces_that_go_while_they_are_read_break_nothing_and_leave_nothing() {
+fn rule_7_namespaces_that_go_while_they_are_read_break_nothing_and_leave_no_gauges() {
     const PROBES: [&str; 4] = ["sockstat", "socket_memory", "tcp_state", "traffic"];
     let agent = Agent::start(&format!("{CONFIG}\ncollection: {{ min_interval: 1ms }}"));
     let mut churn = Process::piped("python3", &["-u", "-c", CHURN]);
@@ -180,7 +180,7 @@ fn namespaces_that_go_while_they_are_read_break_nothing_and_leave_nothing() {
         }
         let down: Vec<_> = page.find("netsonde_query_up", &[]).filter(|sample| sample.value != 1.0).collect();
         assert!(down.is_empty(), "scrape {scrapes}: {down:?}");
-        assert_eq!(told(&page, "host").map(|value| value.is_some())[3], true, "the host is there, scrape {scrapes}");
+        assert!(told(&page, "host").iter().any(Option::is_some), "the host is there, scrape {scrapes}");
     }
     churn.tell("");
     let gone: BTreeSet<u64> = churn.wait_for_line().split(' ').map(|inode| inode.parse().unwrap()).collect();

@@ -66,8 +66,23 @@ pub fn walk_seen(
     named: &Path,
     host: Option<&Path>,
 ) -> Result<Walk, WalkError> {
-    let by_inode = seen.into_iter().map(|seen| (seen.inode, seen)).collect();
-    complete(&open(proc_root)?, by_inode, named, host)
+    let root = open(proc_root)?;
+    let mut by_inode: HashMap<_, _> = seen.into_iter().map(|seen| (seen.inode, seen)).collect();
+    // At itself the agent may always look, at others without CAP_SYS_PTRACE not.
+    if let Some((inode, pid)) = own(&root)
+        && let Some(found) = by_inode.get_mut(&inode)
+    {
+        found.pids.insert(0, pid);
+        found.pids.truncate(WITNESSES);
+    }
+    complete(&root, by_inode, named, host)
+}
+
+/// The agent's own namespace, and its pid there.
+fn own(root: &OwnedFd) -> Option<(u64, u32)> {
+    let mut buffer = [MaybeUninit::uninit(); 16];
+    let (pid, _) = rustix::fs::readlinkat_raw(root, c"self", &mut buffer).ok()?;
+    Some((linked_netns(root.as_fd(), c"self/ns/net").ok()?, std::str::from_utf8(pid).ok()?.parse().ok()?))
 }
 
 fn open(proc_root: &Path) -> Result<OwnedFd, WalkError> {
