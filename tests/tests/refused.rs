@@ -266,3 +266,21 @@ fn an_agent_that_may_not_look_at_others_reads_its_own_namespace_and_passes_over_
     assert_eq!(page.find("netsonde_sockstat_sockets_used", &[("netns", &netns.name)]).count(), 0);
     assert!(agent.log().contains("give the agent CAP_SYS_"), "{}", agent.log());
 }
+
+#[test]
+fn connections_that_no_process_holds_are_not_told_without_the_right_to_enter_namespaces() {
+    let folder = Folder::new("unheld");
+    let copy = copy(&folder);
+    let agent = Agent::start_with("probes: { tcp_state: {} }", |file| {
+        let mut command = Command::new("setpriv");
+        let capabilities = ["--inh-caps=-all,+bpf,+perfmon", "--ambient-caps=-all,+bpf,+perfmon"];
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(capabilities);
+        command.arg(&copy).args(["run", "--config"]).arg(file);
+        command
+    });
+    let probe = agent.probe("tcp_state");
+    assert_eq!(probe["state"], "degraded", "{probe:#}");
+    assert!(probe["why"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{probe:#}");
+    let listening = [("netns", "host"), ("state", "listen")];
+    assert!(agent.page().find("netsonde_tcp_state_connections", &listening).count() > 0, "what processes hold");
+}

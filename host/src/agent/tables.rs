@@ -7,6 +7,7 @@ use super::{
     reads::{Asked, Subquery},
     within::{self, Chosen},
 };
+use crate::bpf::capability::{Capabilities, Capability};
 use crate::source::{
     diag::DiagSource,
     proc::ProcSource,
@@ -43,6 +44,11 @@ struct Node {
     columns: Vec<TableColumn>,
 }
 
+/// Whether other network namespaces may be entered, as far as is known before it is tried.
+fn may_enter() -> bool {
+    Capabilities::effective().is_ok_and(|capabilities| capabilities.has(Capability::SysAdmin))
+}
+
 /// How to tell which namespace a row of the kernel's is of.
 pub type ScopeOf<'a> = &'a mut dyn FnMut(NetnsKey) -> ScopeId;
 
@@ -67,6 +73,10 @@ impl Tables {
     pub fn catalogue(&self) -> Catalogue {
         let mut catalogue = self.everywhere.proc.catalogue();
         match self.everywhere.diag.table() {
+            Ok(_) if !may_enter() => catalogue.absent.push(Absent {
+                name: diag::TABLE.to_owned(),
+                why: "it is asked within each network namespace, which needs CAP_SYS_ADMIN".to_owned(),
+            }),
             Ok(table) => catalogue.tables.push(table),
             Err(absent) => catalogue.absent.push(absent),
         }

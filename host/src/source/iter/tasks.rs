@@ -14,8 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Only the first thread of each process.
-const SQL: &str = "SELECT pid, netns FROM iter.task WHERE task.pid = task.tgid";
+/// The first thread of each process; where that has ended, and so left its namespace, the others. Procfs knows threads by their numbers, too.
+const SQL: &str =
+    "SELECT task.pid, netns FROM iter.task WHERE task.pid = task.tgid OR task.group_leader.nsproxy IS NULL";
 
 /// A pass takes a microsecond a task.
 const PATIENCE: Duration = Duration::from_secs(1);
