@@ -190,19 +190,22 @@ fn two_capabilities_are_enough_for_tracepoints_and_none_of_them_can_be_missing()
     }
 }
 
+/// An agent of a user with these capabilities, as setpriv(1) writes them.
+fn agent_as_nobody(copy: &Path, capabilities: &str, config: &str) -> Agent {
+    Agent::start_with(config, |file| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.args([format!("--inh-caps={capabilities}"), format!("--ambient-caps={capabilities}")]);
+        command.arg(copy).args(["run", "--config"]).arg(file);
+        command
+    })
+}
+
 #[test]
 fn an_agent_without_privileges_serves_the_rest_and_says_which_are_missing() {
     let folder = Folder::new("unprivileged");
     let copy = copy(&folder);
-    let agent = Agent::start_with("probes: { tcp_reset: {}, packet_loss: {}, sockstat: {} }", |file| {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"])
-            .arg(&copy)
-            .args(["run", "--config"])
-            .arg(file);
-        command
-    });
+    let agent = agent_as_nobody(&copy, "-all", "probes: { tcp_reset: {}, packet_loss: {}, sockstat: {} }");
     for probe in ["tcp_reset", "packet_loss"] {
         let down = agent.probe(probe);
         assert_eq!(down["state"], "down", "{down}");
@@ -220,13 +223,7 @@ fn an_agent_without_privileges_serves_the_rest_and_says_which_are_missing() {
 fn an_agent_with_two_capabilities_counts_resets() {
     let folder = Folder::new("two");
     let copy = copy(&folder);
-    let agent = Agent::start_with("probes: { tcp_reset: {} }", |file| {
-        let mut command = Command::new("setpriv");
-        let capabilities = ["--inh-caps=-all,+bpf,+perfmon", "--ambient-caps=-all,+bpf,+perfmon"];
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(capabilities);
-        command.arg(&copy).args(["run", "--config"]).arg(file);
-        command
-    });
+    let agent = agent_as_nobody(&copy, "-all,+bpf,+perfmon", "probes: { tcp_reset: {} }");
     agent.until_attached(4);
     let netns = Netns::new("two");
     let mut peer = Peer::new(&netns);
@@ -251,13 +248,7 @@ fn an_agent_that_may_not_look_at_others_reads_its_own_namespace_and_passes_over_
     let netns = Netns::new("own");
     let mut peer = Peer::new(&netns);
     peer.run("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)");
-    let agent = Agent::start_with("probes: { sockstat: {}, socket_memory: {} }", |file| {
-        let mut command = Command::new("setpriv");
-        let capabilities = ["--inh-caps=-all,+bpf,+perfmon", "--ambient-caps=-all,+bpf,+perfmon"];
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(capabilities);
-        command.arg(&copy).args(["run", "--config"]).arg(file);
-        command
-    });
+    let agent = agent_as_nobody(&copy, "-all,+bpf,+perfmon", "probes: { sockstat: {}, socket_memory: {} }");
     let page = agent.page();
     // Of the first processes of its own namespace, which the kernel names, it may look at none.
     assert!(page.get("netsonde_sockstat_sockets_used", &[("netns", "host")]).is_some(), "its own namespace at least");
@@ -271,13 +262,7 @@ fn an_agent_that_may_not_look_at_others_reads_its_own_namespace_and_passes_over_
 fn connections_that_no_process_holds_are_not_told_without_the_right_to_enter_namespaces() {
     let folder = Folder::new("unheld");
     let copy = copy(&folder);
-    let agent = Agent::start_with("probes: { tcp_state: {} }", |file| {
-        let mut command = Command::new("setpriv");
-        let capabilities = ["--inh-caps=-all,+bpf,+perfmon", "--ambient-caps=-all,+bpf,+perfmon"];
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(capabilities);
-        command.arg(&copy).args(["run", "--config"]).arg(file);
-        command
-    });
+    let agent = agent_as_nobody(&copy, "-all,+bpf,+perfmon", "probes: { tcp_state: {} }");
     let probe = agent.probe("tcp_state");
     assert_eq!(probe["state"], "degraded", "{probe:#}");
     assert!(probe["why"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{probe:#}");
