@@ -43,7 +43,7 @@ fn source(reads: &[(&str, &[&str])]) -> ProcSource {
     let read = |(name, columns): &(&str, &[&str])| {
         let table = catalogue.table(name).unwrap_or_else(|| panic!("{name}: {:?}", catalogue.absent));
         let columns = columns.iter().map(|column| table.column(column).unwrap()).collect();
-        Read { table: name.to_string(), columns, sockets: None }
+        Read { table: name.to_string(), columns, sockets: None, pass: None }
     };
     source.prepare(reads.iter().map(read).collect());
     source

@@ -311,3 +311,27 @@ fn without_the_hosts_pid_namespace_passes_are_refused_not_almost_empty() {
         assert!(why.contains("pid namespace of its own"), "{why}");
     }
 }
+
+#[test]
+fn rule_25_a_table_is_read_where_sockets_say() {
+    let (with, without) = (Netns::new("with"), Netns::new("without"));
+    let (mut one, mut other) = (Peer::new(&with), Peer::new(&without));
+    one.run("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 4725))");
+    other.run("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 4726))");
+    let both = format!("name(netns) IN ('{}', '{}')", with.name, without.name);
+    for (filter, names) in [
+        ("lport = 4725".to_owned(), vec![&with.name]),
+        (format!("lport > 0 AND {both}"), vec![&with.name, &without.name]),
+        ("lport = 4725 AND lport = 4726".to_owned(), vec![]),
+    ] {
+        let of = format!("SELECT netns FROM iter.socket WHERE {filter}");
+        let rows =
+            answer(&format!("SELECT netns, UDP.inuse AS udp FROM proc.net.sockstat WHERE netns IN ({of}) AND {both}"));
+        let mut told: Vec<&str> = rows.iter().map(|row| row["netns"].as_str().unwrap()).collect();
+        told.sort_unstable();
+        let mut names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(told, names, "{filter}");
+        assert!(rows.iter().all(|row| row["udp"] == 1), "{rows:?}");
+    }
+}

@@ -38,7 +38,7 @@ impl Reads {
         let wanted = Read::of(query);
         let same = |asked: &Asked| {
             let Asked { read, within: known } = asked;
-            read.table == wanted.table && read.sockets == wanted.sockets && *known == within
+            read.table == wanted.table && read.sockets == wanted.sockets && read.pass == wanted.pass && *known == within
         };
         let read = self.0.iter().position(same).unwrap_or_else(|| {
             self.0.push(Asked { read: Read { columns: Vec::new(), ..wanted }, within });

@@ -1,18 +1,23 @@
 //! All tables that are read once a collection, from whatever source: first those that are read everywhere, then those that queries limit
 //! to namespaces which rows of the first ones tell (rule 25).
 
+mod chooser;
 mod node;
 
 use super::{
     reads::{Asked, Subquery},
     within::{self, Chosen},
 };
-use crate::bpf::capability::{Capabilities, Capability};
-use crate::source::{
-    diag::DiagSource,
-    proc::ProcSource,
-    table::{Collected, Read, TableRows},
+use crate::{
+    bpf::capability::{Capabilities, Capability},
+    source::{
+        diag::DiagSource,
+        iter::Passed,
+        proc::ProcSource,
+        table::{Collected, Read, TableRows},
+    },
 };
+use chooser::Chooser;
 use netsonde_core::{
     bpf::record::NetnsKey,
     diag,
@@ -29,6 +34,7 @@ pub struct Tables {
     /// Of each choice of namespaces.
     within: Vec<(Vec<Subquery>, Sources)>,
     node: Option<Node>,
+    choosers: Vec<Chooser>,
     hooks: Hooks,
     reads: usize,
 }
@@ -66,7 +72,7 @@ impl Tables {
     pub fn new(proc_root: &Path, hooks: &Hooks) -> Self {
         let proc = ProcSource::new(proc_root, rustix::param::page_size() as u64);
         let everywhere = Sources::new(proc, DiagSource::new(proc_root));
-        Self { everywhere, within: Vec::new(), node: None, hooks: hooks.clone(), reads: 0 }
+        Self { everywhere, within: Vec::new(), node: None, choosers: Vec::new(), hooks: hooks.clone(), reads: 0 }
     }
 
     /// The tables of this node as it is now, without its tracepoints.
@@ -94,7 +100,8 @@ impl Tables {
             reads.map(|(number, asked)| (number, asked.read.clone())).collect::<Vec<_>>()
         };
         self.reads = asked.len();
-        let mut everywhere = of(&[]);
+        let (passes, mut everywhere): (Vec<_>, Vec<_>) = of(&[]).into_iter().partition(|(_, read)| read.pass.is_some());
+        self.prepare_choosers(passes);
         self.node = everywhere.iter().position(|(_, read)| read.table == node::TABLE).map(|at| {
             let (number, Read { columns, .. }) = everywhere.remove(at);
             let first = self.reads;
@@ -117,6 +124,17 @@ impl Tables {
         }
     }
 
+    /// The same query keeps its program.
+    fn prepare_choosers(&mut self, passes: Vec<(usize, Read)>) {
+        let mut before = std::mem::take(&mut self.choosers);
+        let passes = passes.into_iter().filter_map(|(number, read)| Some((number, read.pass?)));
+        let chooser = |(number, query)| match before.iter().position(|known| known.query == query) {
+            Some(at) => before.swap_remove(at).renumbered(number),
+            None => Chooser::load(number, query),
+        };
+        self.choosers = passes.map(chooser).collect();
+    }
+
     /// Reads everything that was prepared, in each of `namespaces`, as long as it is not later than `deadline`.
     pub fn collect(
         &mut self,
@@ -126,8 +144,9 @@ impl Tables {
         deadline: Instant,
     ) -> Collected {
         let mut collected = self.everywhere(namespaces, deadline);
-        // What is made of others, before it is asked which namespaces it tells.
+        // What is made of others and of passes, before it is asked which namespaces it tells.
         self.node(&mut collected, scope, deadline);
+        self.choosers(&mut collected, scope, deadline);
         self.within(&mut collected, namespaces, names, deadline);
         collected
     }
@@ -144,9 +163,13 @@ impl Tables {
         let Some(Node { pass, number, of, columns }) = &self.node else { return };
         let proc: Vec<_> = of.iter().map(|&number| &collected.tables[number]).collect();
         let rows = pass.as_ref().map_err(Clone::clone).and_then(|pass| pass.rows(&proc, columns, deadline, scope));
-        let (rows, passed) = rows.map_or_else(|why| (Err(why), None), |(rows, passed)| (Ok(rows), Some(passed)));
-        collected.tables[*number] = rows;
-        collected.passed = passed;
+        put_passed(collected, *number, rows);
+    }
+
+    fn choosers(&self, collected: &mut Collected, scope: ScopeOf, deadline: Instant) {
+        for chooser in &self.choosers {
+            put_passed(collected, chooser.number, chooser.rows(scope, deadline));
+        }
     }
 
     /// The second half: what is read where the rows of the first one say.
@@ -201,6 +224,14 @@ impl Sources {
 }
 
 type Unzipped = (Vec<usize>, Vec<Read>);
+
+/// The same of a table that took a pass.
+fn put_passed(collected: &mut Collected, number: usize, rows: Result<(TableRows, Passed), String>) {
+    collected.tables[number] = rows.map(|(rows, passed)| {
+        collected.passed.push(passed);
+        rows
+    });
+}
 
 /// Puts what a source gave where it belongs, and adds up times of the same name.
 fn put(collected: &mut Collected, numbers: &[usize], part: Collected) {

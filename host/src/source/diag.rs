@@ -138,7 +138,7 @@ impl DiagSource {
                 filling.iter().map(|_| Err(why.clone())).collect()
             }
         };
-        Collected { tables, durations: vec![(SOURCE, began.elapsed().as_secs_f64())], passed: None }
+        Collected { tables, durations: vec![(SOURCE, began.elapsed().as_secs_f64())], passed: Vec::new() }
     }
 }
 

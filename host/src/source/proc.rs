@@ -131,7 +131,7 @@ impl ProcSource {
             }
         }
         let durations = self.on_host.iter().map(|&file| (file.name(), self.texts.seconds[file as usize])).collect();
-        Collected { tables: filling.into_iter().map(Filling::finish).collect(), durations, passed: None }
+        Collected { tables: filling.into_iter().map(Filling::finish).collect(), durations, passed: Vec::new() }
     }
 
     /// Fills every table of one namespace; the node's own ones too, if it is the host's.

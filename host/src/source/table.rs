@@ -8,6 +8,7 @@ use netsonde_core::{
     scope::ScopeId,
     table::TableColumn,
 };
+use std::sync::Arc;
 
 /// What somebody wants of one table: columns as its [`netsonde_core::table::Table::column`] gives them.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,13 +17,16 @@ pub struct Read {
     pub columns: Vec<TableColumn>,
     /// Of sock_diag: which sockets.
     pub sockets: Option<Sockets>,
+    /// Of the kernel's objects: the query that a pass answers.
+    pub pass: Option<Arc<Query>>,
 }
 
 impl Read {
     /// A read for `query` alone.
     pub fn of(query: &Query) -> Self {
         let sockets = (query.table == diag::TABLE).then(|| Sockets::of(query));
-        Self { table: query.table.clone(), columns: query.columns.clone(), sockets }
+        let pass = query.is_pass().then(|| Arc::new(query.clone()));
+        Self { table: query.table.clone(), columns: query.columns.clone(), sockets, pass }
     }
 }
 
@@ -44,8 +48,8 @@ pub struct Collected {
     pub tables: Vec<Result<TableRows, String>>,
     /// Seconds spent on each source that was wanted (a file of `/proc/PID/net`, sock_diag), over all namespaces.
     pub durations: Vec<(&'static str, f64)>,
-    /// The pass that a table of the host's own has taken.
-    pub passed: Option<Passed>,
+    /// The passes that tables of the host's own have taken, without their rows.
+    pub passed: Vec<Passed>,
 }
 
 pub(super) const LATE: &str = "not read before the collection's deadline";

@@ -2,7 +2,7 @@
 
 use super::{
     Naming, Query, QueryError,
-    expr::{Output, Source},
+    expr::{Grouping, Output, Source, SourceId},
     plan,
     resolve::Resolver,
     shape::{Clauses, Shape},
@@ -92,8 +92,12 @@ impl Subquery<'_> {
         }
         let shape = clauses.shape(self.query)?;
         self.check(&shape, clauses)?;
-        let query = plan::of_shape(&shape, clauses, catalogue)?;
-        self.check_planned(&query)?;
+        let mut query = plan::of_shape(&shape, clauses, catalogue)?;
+        let netns = self.check_planned(&query)?;
+        if query.is_pass() {
+            // The kernel tells each namespace once, and not of each socket whose it is.
+            query.grouping = Some(Grouping { keys: vec![netns], aggregates: Vec::new() });
+        }
         Ok(query)
     }
 
@@ -116,13 +120,14 @@ impl Subquery<'_> {
         }
     }
 
-    fn check_planned(&self, query: &Query) -> Result<(), QueryError> {
+    /// Where the namespaces are that it gives.
+    fn check_planned(&self, query: &Query) -> Result<SourceId, QueryError> {
         let place = at_query(self.query);
         if query.grouping.is_some() {
             let message = "a SELECT after IN has no aggregates and no GROUP BY: each namespace counts once anyway";
             return Err(QueryError::text(place, message));
         }
-        if let Per::Event | Per::Pass = query.per {
+        if query.per == Per::Event {
             let message = format!(
                 "a SELECT after IN is over a table that is read before, such as proc.net.sockstat: {} is none",
                 query.table
@@ -134,7 +139,7 @@ impl Subquery<'_> {
             && query.columns[column].ty == Type::Scope
             && query.columns[column].name == "netns"
         {
-            return Ok(());
+            return Ok(source);
         }
         Err(QueryError::text(place, "a SELECT after IN selects netns and nothing else: SELECT netns FROM ..."))
     }
@@ -144,7 +149,10 @@ impl Query {
     /// Of one of [`within`](Self::within): the namespaces that it gives, in order, and how many values of its WHERE overflowed. The rows
     /// are as for [`run`](Self::run).
     pub fn namespaces(&self, rows: usize, columns: &[&Column], names: &dyn Naming) -> (Vec<ScopeId>, u64) {
-        let answered = self.run(rows, columns, names);
+        let answered = match self.is_pass() {
+            true => self.run_groups(rows, columns, &[], names),
+            false => self.run(rows, columns, names),
+        };
         let mut scopes = match answered.batch.columns.first() {
             Some(column @ Column { values: Values::U32(scopes), .. }) => {
                 (0..scopes.len()).filter(|&row| column.has(row)).map(|row| scopes[row]).collect()

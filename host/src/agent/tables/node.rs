@@ -57,7 +57,7 @@ pub fn reads(proc: &Catalogue) -> Vec<Read> {
     let read = |(table, names): (&str, &[&str])| {
         let found = proc.table(table)?;
         let columns = names.iter().map(|name| found.column(name)).collect::<Option<_>>()?;
-        Some(Read { table: table.to_owned(), columns, sockets: None })
+        Some(Read { table: table.to_owned(), columns, sockets: None, pass: None })
     };
     READS.into_iter().filter_map(read).collect()
 }

@@ -2,10 +2,12 @@
 
 use super::{
     kernel::{self, NEW, Options},
-    world::{BOUNDLESS, World},
+    run::Machine,
+    world::{BOUNDLESS, Names, World, scope},
 };
 use crate::{
-    bpf::program::figure,
+    batch::Column,
+    bpf::{compile::compile, program::figure},
     query::{Asker, Kind, plan},
     table::{Catalogue, Hooks},
 };
@@ -225,4 +227,28 @@ fn rule_26_what_a_pass_cannot_tell_is_refused() {
     let blind = Catalogue { hooks, ..Catalogue::default() };
     assert_eq!(refused(&blind, "SELECT netns FROM iter.task"), absent("this node cannot give iter.task: it is blind"));
     assert!(plan("SELECT netns FROM hook.kfree_skb", &blind, Asker::Person).is_ok());
+}
+
+#[test]
+fn rule_25_a_pass_tells_each_namespace_once_that_a_table_is_read_in() {
+    let mut catalogue = kernel::catalogue(NEW);
+    catalogue.tables.push(crate::diag::table());
+    let sql = "SELECT state FROM netlink.sock_diag WHERE netns IN (SELECT netns FROM iter.socket WHERE sk.sk_mark > 5)";
+    let inner = plan(sql, &catalogue, Asker::Probe).unwrap().within.remove(0);
+    let mut world = World::new("SELECT netns, count(*) FROM iter.socket WHERE sk.sk_mark > 5 GROUP BY netns");
+    world.compiled = compile(&inner, BOUNDLESS).unwrap();
+    world.machine = Machine::new(&world.compiled.program);
+    world.query = inner;
+    let mut process = world.process(77, 1);
+    for (cookie, mark) in [(500, 6), (500, 7), (501, 5), (502, 6)] {
+        let net = world.net(cookie, cookie);
+        let sock = world.socket(6, ("10.0.0.1", 1), ("10.0.0.2", 2), net);
+        world.set(sock, "sock", "sk_mark", mark);
+        let file = world.file(sock, 1);
+        world.meet(&mut process, file);
+    }
+    world.collect(0);
+    let (batch, _) = world.totals.rows(&world.query, &world.compiled, &mut scope);
+    let columns: Vec<&Column> = batch.columns.iter().collect();
+    assert_eq!(world.query.namespaces(batch.rows, &columns, &Names), (vec![500, 502], 0));
 }
