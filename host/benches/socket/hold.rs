@@ -25,7 +25,7 @@ pub struct Held(Vec<Child>);
 impl Held {
     /// So many sockets in one namespace.
     pub fn sockets(count: usize) -> Self {
-        let mut held = Self(vec![child(IN_NEW, &["sockets", "1", &count.min(EACH).to_string()])]);
+        let mut held = Self(vec![child(IN_NEW, &["sockets", "1", &count.min(EACH).to_string()])]).ready();
         let first = held.0[0].id().to_string();
         for (number, at) in (2..).zip((EACH..count).step_by(EACH)) {
             let count = (count - at).min(EACH).to_string();

@@ -3,6 +3,7 @@
 //! Every program has the same course: count the run, take the time of some runs, find the object (in a pass), leave if the filter is not
 //! true, and then either write a record (a stream into the ring, as far as its namespace has tokens) or add to a group (an aggregate).
 
+mod ahead;
 mod arithmetic;
 mod emit;
 mod filter;
@@ -10,6 +11,7 @@ mod groups;
 mod packet;
 mod pass;
 mod paths;
+mod range;
 mod rows;
 mod socket;
 mod value;

@@ -37,6 +37,29 @@ pub struct Sockets {
     pub sk: u32,
     /// How to see that no other descriptor leads to the same socket; None: every socket has to be remembered.
     pub sole: Option<Sole>,
+    /// How to get at the files of the next descriptors; None: nothing is read before its turn.
+    pub ahead: Option<Ahead>,
+}
+
+/// From a task to its table of descriptors, and from a file to its `struct socket`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// The words of the context with the task and the descriptor.
+    pub task: u32,
+    pub fd: u32,
+    /// `task_struct.files`, `files_struct.fdt`.
+    pub table: [u32; 2],
+    /// `struct fdtable`; its `max_fds`, and its `fd`: an array of pointers to files.
+    pub files_of: TypeId,
+    pub length: u32,
+    pub files: u32,
+    /// `struct file`; its `f_op`, which all sockets have in common, its count of references, and its `private_data`: with a socket, the
+    /// `struct socket`.
+    pub file: TypeId,
+    pub operations: u32,
+    pub references: u32,
+    pub data: u32,
+    pub socket: TypeId,
 }
 
 /// A file that only one descriptor holds, in a table of descriptors that only one process has, is met once in a pass.
@@ -124,7 +147,8 @@ fn sockets(btf: &Btf, over: Over) -> Option<Parts> {
     let (object, task) = (over.slot("file")?, over.slot("task")?);
     let socket = Struct::find(btf, "socket")?;
     let sk = btf.member(socket.id, "sk")?;
-    let sockets = Sockets { sk: sk.offset, sole: sole(btf, task) };
+    let ahead = over.slot("fd").and_then(|fd| ahead(btf, task, fd, socket.id));
+    let sockets = Sockets { sk: sk.offset, sole: sole(btf, task), ahead };
     let pass = Pass { target: over.target, seq: over.seq, object, sockets: Some(sockets) };
     let argument = Argument { name: "sk".into(), ty: sk.ty, text: btf.describe(sk.ty), slot: Slot::Found };
     let mut arguments = vec![argument];
@@ -136,13 +160,35 @@ fn sockets(btf: &Btf, over: Over) -> Option<Parts> {
     Some((pass, arguments, sources, over.function))
 }
 
-fn sole(btf: &Btf, task: u32) -> Option<Sole> {
-    let file = Struct::find(btf, "file")?;
+/// Of `struct file`: where its count of references is, and what it is during a pass if there is only one.
+fn references(file: &Struct<'_>) -> Option<(u32, i32)> {
     // A `file_ref_t` begins at 0 (Linux 6.13), what was there before at 1 (include/linux/file_ref.h).
-    let (references, alone) = match file.at(&["f_ref", "refcnt", "counter"]) {
-        Some(references) => (references, 1),
-        None => (file.at(&["f_count", "counter"])?, 2),
-    };
+    match file.at(&["f_ref", "refcnt", "counter"]) {
+        Some(references) => Some((references, 1)),
+        None => Some((file.at(&["f_count", "counter"])?, 2)),
+    }
+}
+
+fn ahead(btf: &Btf, task: u32, fd: u32, socket: TypeId) -> Option<Ahead> {
+    let of = |name: &str, path: &[&str]| Struct::find(btf, name)?.at(path);
+    let (file, table) = (Struct::find(btf, "file")?, Struct::find(btf, "fdtable")?);
+    Some(Ahead {
+        task,
+        fd,
+        table: [of("task_struct", &["files"])?, of("files_struct", &["fdt"])?],
+        files_of: table.id,
+        length: table.at(&["max_fds"])?,
+        files: table.at(&["fd"])?,
+        file: file.id,
+        operations: file.at(&["f_op"])?,
+        references: references(&file)?.0,
+        data: file.at(&["private_data"])?,
+        socket,
+    })
+}
+
+fn sole(btf: &Btf, task: u32) -> Option<Sole> {
+    let (references, alone) = references(&Struct::find(btf, "file")?)?;
     let of = |name: &str, path: &[&str]| Struct::find(btf, name)?.at(path);
     Some(Sole {
         task,

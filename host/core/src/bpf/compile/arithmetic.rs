@@ -10,6 +10,7 @@ use super::{
     },
     emit::Emit,
     filter::jump,
+    range::Range,
 };
 use crate::{
     arithmetic::{Number, Operation},
@@ -133,23 +134,30 @@ impl Emit<'_> {
     /// R1 = R1 `by` R2.
     fn operate(&mut self, by: Operation, left: &Computed, right: &Computed, ways: Ways) {
         let (a, b) = signs(left, right);
-        if a != b {
-            // The one without a sign must fit beside the other.
-            self.asm.jump_if(Jump::SLt, if a { R2 } else { R1 }, 0, ways.overflow);
+        let ranges = [Range::of(left), Range::of(right)];
+        // The one without a sign must fit beside the other.
+        for (reg, signed, range) in [(R1, a, ranges[0]), (R2, b, ranges[1])] {
+            if a != b && !signed && !range.fits(true) {
+                self.asm.jump_if(Jump::SLt, reg, 0, ways.overflow);
+            }
         }
         let literal = match right {
             Number::Literal(value) => Some(*value),
             _ => None,
         };
+        let fits = Range::by(by, ranges[0], ranges[1]).fits(by.is_signed(a, b));
         match (by, a || b) {
+            (Operation::Add, _) if fits => self.asm.alu(Alu::Add, R1, R2),
             (Operation::Add, false) => {
                 self.asm.alu(Alu::Add, R1, R2);
                 self.asm.jump_if_reg(Jump::Lt, R1, R2, ways.overflow);
             }
             (Operation::Add, true) => self.add_signed(ways),
+            (Operation::Subtract, _) if fits => self.asm.alu(Alu::Sub, R1, R2),
             (Operation::Subtract, false) => self.subtract_unsigned(ways),
             (Operation::Subtract, true) => self.subtract_signed(ways),
             (Operation::Multiply, signed) => match literal {
+                _ if fits => self.asm.alu(Alu::Mul, R1, R2),
                 Some(0) => self.asm.constant(R1, 0),
                 Some(factor) if factor > 0 && (!signed || factor <= i64::MAX.into()) => {
                     self.multiply_by(factor, signed, ways);
@@ -157,7 +165,10 @@ impl Emit<'_> {
                 _ if signed => self.multiply_signed(ways),
                 _ => self.multiply_unsigned(ways),
             },
-            (Operation::Divide | Operation::Remainder, signed) => self.divide(by, signed, literal, ways),
+            (Operation::Divide | Operation::Remainder, signed) => {
+                let signed = signed && !ranges.iter().all(|range| range.is_unsigned());
+                self.divide(by, signed, literal, ways);
+            }
         }
     }
 
@@ -249,8 +260,12 @@ impl Emit<'_> {
             None => self.asm.jump_if(Jump::Eq, R2, 0, ways.absent),
         }
         let op = if by == Operation::Divide { Alu::Div } else { Alu::Mod };
+        let literal_power = literal.filter(|literal| *literal > 0 && literal & (literal - 1) == 0);
         if !signed {
-            return self.asm.alu(op, R1, R2);
+            return match literal_power {
+                Some(power) => self.divide_by_power(by, power),
+                None => self.asm.alu(op, R1, R2),
+            };
         }
         if by == Operation::Divide {
             self.sign_of_both(R3);
@@ -259,6 +274,10 @@ impl Emit<'_> {
             self.asm.alu_imm(Alu::Arsh, R3, 63);
         }
         self.absolute(R1, R4);
+        if let Some(power) = literal_power {
+            self.divide_by_power(by, power);
+            return self.negate_if(R3);
+        }
         self.absolute(R2, R4);
         self.asm.alu(op, R1, R2);
         if by == Operation::Divide && literal.is_none_or(|literal| literal == -1) {
@@ -269,6 +288,15 @@ impl Emit<'_> {
             self.asm.jump_if(Jump::SLt, R4, 0, ways.overflow);
         }
         self.negate_if(R3);
+    }
+
+    /// R1, without a sign, by a power of two in R2: a division takes many times as long.
+    fn divide_by_power(&mut self, by: Operation, power: i128) {
+        if by == Operation::Divide {
+            return self.asm.alu_imm(Alu::Rsh, R1, power.trailing_zeros() as i32);
+        }
+        self.asm.alu_imm(Alu::Sub, R2, 1);
+        self.asm.alu(Alu::And, R1, R2);
     }
 
     /// `dst` = -1 if just one of R1 and R2 is below zero, else 0.

@@ -7,7 +7,9 @@ use super::{
         hook::Hook,
         program::{Map, figure},
     },
-    CompileError, paths,
+    CompileError, ahead,
+    ahead::Touch,
+    paths,
 };
 
 /// Bytes of stack that the kernel gives a program (MAX_BPF_STACK).
@@ -42,6 +44,8 @@ pub(super) struct Emit<'a> {
     /// Of a pass over files: the socket, and whether it may be met again (0: it may not).
     pub found: Option<i32>,
     pub shared_file: Option<i32>,
+    /// Of a pass over files: what is read ahead in the next socket.
+    pub touches: Vec<Touch>,
     /// Pointers that several columns go through, none on kernels that cannot cast: there each would double the verifier's work; and those of them that have been loaded, with where they are.
     shared: Vec<(u32, Vec<Hop>)>,
     pub loaded: Vec<(u32, Vec<Hop>, i32)>,
@@ -75,6 +79,7 @@ impl<'a> Emit<'a> {
             owner: None,
             found: None,
             shared_file: None,
+            touches: ahead::touches(&used, &hook.arguments, hook.layout.socket.as_ref()),
             shared: if hook.layout.cast.is_some() { paths::shared(&used) } else { Vec::new() },
             loaded: Vec::new(),
             waiting_places: Vec::new(),

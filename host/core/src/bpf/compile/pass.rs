@@ -31,6 +31,7 @@ impl Emit<'_> {
         self.asm.jump_if(Jump::Eq, R1, 0, self.out);
         self.asm.store(8, FP, found, R1);
         (self.found, self.shared_file) = (Some(found), Some(shared));
+        self.look_ahead(sockets, file);
         self.asm.store_imm(8, FP, shared, 1);
         let Some(sole) = &sockets.sole else { return };
         let Sole { task, references, alone, first: [pid, tgid], tables: [files, count], threads: [signal, nr_threads] } =
@@ -58,7 +59,7 @@ impl Emit<'_> {
         self.asm.place(many);
     }
 
-    fn context_pointer(&mut self, word: u32, absent: Label) {
+    pub fn context_pointer(&mut self, word: u32, absent: Label) {
         self.asm.load(8, R1, R6, 8 * word as i32);
         self.asm.jump_if(Jump::Eq, R1, 0, absent);
     }

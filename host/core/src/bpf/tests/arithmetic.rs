@@ -269,3 +269,26 @@ fn many_expressions_share_the_stack() {
     world.numbers([0, 1, 0, 0, 2, 0], None);
     assert!(world.rows()[0].starts_with("41 42 43 "), "{:?}", world.rows());
 }
+
+#[test]
+fn what_the_types_rule_out_is_not_looked_at() {
+    // Below 2^32 both, so that nothing overflows, and nothing is below zero.
+    let listing = |expression: &str| {
+        let world = World::new(&format!("SELECT {expression} AS x FROM hook.odd"));
+        crate::bpf::listing::listing(&world.compiled.program)
+    };
+    let overflow = format!("(r9 +{})", 8 * figure::OVERFLOW);
+    for (expression, divides, overflows) in [
+        ("(dev.mtu - count + 6442450944) % 4294967296 - 2147483648", false, false),
+        ("(dev.mtu + 1) * count / 4096", false, false),
+        ("tiny % 8 - signed / 16 * 2", false, false),
+        ("1000 * dev.mtu / (count + 1)", true, false),
+        ("signed - tiny", false, true),
+        ("big * 2", false, true),
+        ("dev.mtu * count * 2", false, true),
+    ] {
+        let listing = listing(expression);
+        let has = [listing.contains(" /= ") || listing.contains(" %= "), listing.contains(&overflow)];
+        assert_eq!(has, [divides, overflows], "{expression}\n{listing}");
+    }
+}

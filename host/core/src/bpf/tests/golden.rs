@@ -83,6 +83,12 @@ pub const QUERIES: &[(&str, &str)] = &[
          FROM hook.odd WHERE big + count > dev.mtu AND -signed < 5",
     ),
     ("histogram", "SELECT dev.ifindex, histogram(signed) FROM hook.odd WHERE flag GROUP BY dev.ifindex"),
+    ("pass_rows", "SELECT netns, lport, fd, (sk::tcp_sock).snd_cwnd FROM iter.socket WHERE sk.sk_type = 1 AND pid > 1"),
+    (
+        "pass_groups",
+        "SELECT netns, protocol, count(*), sum(sk.sk_mark), max(sk.sk_err) FROM iter.socket GROUP BY netns, protocol",
+    ),
+    ("pass_of_tasks", "SELECT netns, count(*) FROM iter.task GROUP BY netns"),
     ("computed", "SELECT owner, cgroup, family, protocol, cpu, pid, comm FROM hook.tcp_retransmit_skb"),
 ];
 

@@ -233,7 +233,8 @@ fn tracepoints(types: &mut Types, options: Options) {
 
 fn iterators(types: &mut Types, options: Options) {
     types.structure("nsproxy", &["count: int", "net_ns: *net"]);
-    types.structure("files_struct", &["count: atomic_t"]);
+    types.structure("fdtable", &["max_fds: u32", "fd: *void"]);
+    types.structure("files_struct", &["count: atomic_t", "fdt: *fdtable"]);
     types.structure("signal_struct", &["nr_threads: int"]);
     let task = [
         "pid: int",
@@ -246,7 +247,8 @@ fn iterators(types: &mut Types, options: Options) {
     types.structure("task_struct", &task);
     types.structure("atomic64", &["counter: s64"]);
     types.structure("file_ref", &["refcnt: atomic64"]);
-    types.structure("file", &["f_mode: u32", if options.file_ref { "f_ref: file_ref" } else { "f_count: atomic64" }]);
+    let references = if options.file_ref { "f_ref: file_ref" } else { "f_count: atomic64" };
+    types.structure("file", &["f_mode: u32", "f_op: *void", "private_data: *void", references]);
     types.structure("socket", &["state: u32", "sk: *sock"]);
     types.structure("seq_file", &["count: u64"]);
     types.structure("bpf_iter_meta", &["seq: *seq_file", "seq_num: u64"]);

@@ -60,6 +60,105 @@ impl World {
     }
 }
 
+const SOCKETS: u64 = 0xffff_ffff_8200_0000;
+const PIPES: u64 = 0xffff_ffff_8200_0100;
+
+/// A process with descriptors from 3 on: sockets and pipes, and an empty one.
+struct Table {
+    process: Process,
+    files: Vec<u64>,
+    socks: Vec<u64>,
+    sockets: Vec<u64>,
+}
+
+impl Table {
+    /// `kinds`: what each file's operations are, 0 where there is none. The table has room for `room` descriptors.
+    fn new(world: &mut World, kinds: &[u64], room: u64) -> Self {
+        let process = world.process(77, 1);
+        let (tables, table, array) = (world.object("files_struct"), world.object("fdtable"), world.machine.object(512));
+        world.set(process.task, "task_struct", "files", tables);
+        world.set(tables, "files_struct", "fdt", table);
+        world.set(table, "fdtable", "max_fds", room);
+        world.set(table, "fdtable", "fd", array);
+        let mut made = Self { process, files: Vec::new(), socks: Vec::new(), sockets: Vec::new() };
+        for (&kind, fd) in kinds.iter().zip(3..) {
+            let sock = world.tcp(1000 + fd as u16);
+            let file = world.file(sock, 1);
+            let socket = world.machine.files[&file];
+            if kind != SOCKETS {
+                world.machine.files.remove(&file);
+            }
+            world.set(file, "file", "f_op", kind);
+            world.set(file, "file", "private_data", socket);
+            world.machine.poke(array + 8 * fd, &if kind == 0 { 0 } else { file }.to_le_bytes());
+            made.files.push(file);
+            made.socks.push(sock);
+            made.sockets.push(socket);
+        }
+        made
+    }
+}
+
+impl World {
+    /// Whether something of the object has been read in the last run.
+    fn has_read(&self, object: u64) -> bool {
+        self.machine.loads.iter().any(|at| (object..object + 0x100).contains(at))
+    }
+
+    /// Which of the files, their `struct socket` and their `struct sock` has been read.
+    fn has_read_of(&self, table: &Table) -> [Vec<bool>; 3] {
+        [&table.files, &table.sockets, &table.socks].map(|of| of.iter().map(|&object| self.has_read(object)).collect())
+    }
+}
+
+#[test]
+fn a_pass_looks_ahead_in_the_next_sockets_step_by_step() {
+    let mut world = World::new(COUNT);
+    let mut table = Table::new(&mut world, &[SOCKETS; 6], 64);
+    world.meet(&mut table.process, table.files[0]);
+    // This one, and the next ones each a step less far. A file is looked at before its socket is.
+    let [files, sockets, socks] = world.has_read_of(&table);
+    assert_eq!(files, [true, true, true, true, false, false]);
+    assert_eq!(sockets, [true, true, true, false, false, false]);
+    assert_eq!(socks, [true, true, false, false, false, false]);
+}
+
+#[test]
+fn what_is_no_socket_is_not_looked_into() {
+    let mut world = World::new(COUNT);
+    let mut table = Table::new(&mut world, &[SOCKETS, PIPES, PIPES, 0, SOCKETS], 64);
+    world.meet(&mut table.process, table.files[0]);
+    let [_, sockets, socks] = world.has_read_of(&table);
+    assert_eq!((sockets, socks), (vec![true, false, false, false, false], vec![true, false, false, false, false]));
+    // Of an empty place there is nothing to be read at all.
+    let mut table = Table::new(&mut world, &[SOCKETS, 0, 0, 0], 64);
+    world.meet(&mut table.process, table.files[0]);
+    assert_eq!(world.has_read_of(&table)[0], [true, false, false, false]);
+}
+
+#[test]
+fn a_pass_does_not_look_beyond_the_end_of_a_table() {
+    for (room, looks) in [(6, false), (7, true)] {
+        let mut world = World::new(COUNT);
+        let mut table = Table::new(&mut world, &[SOCKETS; 4], room);
+        world.meet(&mut table.process, table.files[0]);
+        assert_eq!(world.has_read_of(&table)[0], [true, looks, looks, looks], "descriptor 3 of {room}");
+    }
+}
+
+#[test]
+fn each_cache_line_of_a_socket_is_looked_ahead_at_once() {
+    let mut world = World::new("SELECT lport, netns, (sk::tcp_sock).snd_cwnd, (sk::tcp_sock).srtt_us FROM iter.socket");
+    let mut table = Table::new(&mut world, &[SOCKETS; 4], 64);
+    world.meet(&mut table.process, table.files[0]);
+    let sock = table.socks[1];
+    let mut lines: Vec<u64> =
+        world.machine.loads.iter().filter(|at| (sock..sock + 0x100).contains(at)).map(|at| (at - sock) / 64).collect();
+    let far = (world.place(sock, "tcp_sock", "snd_cwnd") - sock) / 64;
+    lines.sort_unstable();
+    assert_eq!(lines, [0, far]);
+}
+
 const ROWS: &str = "SELECT name(netns), lport, pid, comm, fd FROM iter.socket";
 const COUNT: &str = "SELECT protocol, count(*), sum(sk.sk_mark) FROM iter.socket GROUP BY protocol";
 
