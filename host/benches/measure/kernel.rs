@@ -78,8 +78,9 @@ impl Account {
     pub fn of_pass<T>(load: impl FnOnce() -> T) -> (T, Self) {
         let before = descriptors("self");
         let loaded = load();
-        let new: Vec<(i32, String)> =
-            descriptors("self").into_iter().filter(|(descriptor, _)| !before.contains_key(descriptor)).collect();
+        // A number may have been that of something else before, such as the folder that is listed.
+        let is_new = |(descriptor, told): &(i32, String)| before.get(descriptor) != Some(told);
+        let new: Vec<(i32, String)> = descriptors("self").into_iter().filter(is_new).collect();
         let link = new.iter().find(|(_, told)| told.contains("link_type:")).unwrap();
         let program = program(number(&link.1, "prog_id").unwrap());
         let maps = new.iter().filter(|(_, told)| told.contains("map_type:")).map(|(descriptor, _)| *descriptor);

@@ -42,7 +42,8 @@ pub struct Way<'a> {
     /// How many sockets it tells of.
     pub sockets: f64,
     run: Box<dyn FnMut() + 'a>,
-    each: Vec<Spent>,
+    cold: Vec<Spent>,
+    warm: Vec<Spent>,
     /// Nanoseconds in the program itself.
     program: Option<f64>,
     instructions: Option<usize>,
@@ -51,11 +52,7 @@ pub struct Way<'a> {
 impl<'a> Way<'a> {
     pub fn new(what: impl Into<String>, sockets: f64, run: impl FnMut() + 'a) -> Self {
         let (what, run) = (what.into(), Box::new(run));
-        Self { what, sockets, run, each: Vec::new(), program: None, instructions: None }
-    }
-
-    fn median(&self) -> Spent {
-        Spent::median(&self.each)
+        Self { what, sockets, run, cold: Vec::new(), warm: Vec::new(), program: None, instructions: None }
     }
 }
 
@@ -117,14 +114,24 @@ impl Pass {
     }
 }
 
-/// Goes all ways in turn, and has the kernel take the time of the passes' programs afterwards, as that costs time itself. The first ways
+/// More than the caches hold. Between two collections others work, and leave nothing of a node's sockets there.
+const SWEPT: usize = 64 << 20;
+
+fn sweep(memory: &mut [u8]) {
+    memory.chunks_exact_mut(64).for_each(|line| line[0] = line[0].wrapping_add(1));
+}
+
+/// Goes all ways in turn, each with empty caches and then at once again, and has the kernel take the time of the passes' programs afterwards, as that costs time itself. The first ways
 /// are those of `passes`.
 pub fn go(ways: &mut [Way<'_>], passes: &[Pass]) {
+    let mut memory = vec![1; SWEPT];
     for round in 0..=ROUNDS {
         for way in &mut *ways {
-            let spent = Spent::by(&mut way.run);
+            sweep(&mut memory);
+            let (cold, warm) = (Spent::by(&mut way.run), Spent::by(&mut way.run));
             if round > 0 {
-                way.each.push(spent);
+                way.cold.push(cold);
+                way.warm.push(warm);
             }
         }
     }
@@ -134,23 +141,27 @@ pub fn go(ways: &mut [Way<'_>], passes: &[Pass]) {
     }
 }
 
-/// A line for each way, by socket. The last column is in times of the first way's CPU.
+/// A line for each way, by socket. The ratios are those to the first way's CPU.
 pub fn print(ways: &[Way<'_>], idle: &[Spent]) {
-    let mut table =
-        Table::new(&["", "sockets", "a pass", "wall/socket", "CPU/socket", "program/socket", "instructions", "ratio"]);
+    let heads =
+        ["", "sockets", "wall", "wall each", "CPU each", "ratio", "at once: CPU", "ratio", "program", "instructions"];
+    let mut table = Table::new(&heads);
     let each = |way: &Way<'_>, time: Duration| time.as_nanos() as f64 / way.sockets;
-    let first = each(&ways[0], ways[0].median().cpu);
+    let cpu = |way: &Way<'_>| [&way.cold, &way.warm].map(|spent| each(way, Spent::median(spent).cpu));
+    let first = cpu(&ways[0]);
     for way in ways {
-        let Spent { wall, cpu } = way.median();
+        let (wall, [cold, warm]) = (Spent::median(&way.cold).wall, cpu(way));
         table.row([
             way.what.clone(),
             format!("{:.0}", way.sockets),
             nanos(wall.as_nanos() as f64),
             nanos(each(way, wall)),
-            nanos(each(way, cpu)),
+            nanos(cold),
+            format!("{:.2}", cold / first[0]),
+            nanos(warm),
+            format!("{:.2}", warm / first[1]),
             way.program.map_or(String::new(), |program| nanos(program / way.sockets)),
             way.instructions.map_or(String::new(), |instructions| instructions.to_string()),
-            format!("{:.2}", each(way, cpu) / first),
         ]);
     }
     table.print();
