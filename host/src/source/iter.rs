@@ -63,8 +63,7 @@ pub struct Passed {
     pub partial: Option<Vec<Column>>,
     /// Values that did not fit into 64 bits, and are NULL therefore (rule 21).
     pub overflows: u64,
-    /// How long the pass took, without making columns of it: on the clock, and of this thread.
-    pub wall: Duration,
+    /// Of this thread, without making columns of it.
     pub cpu: Duration,
 }
 
@@ -102,7 +101,7 @@ impl Program {
     /// [`IterError`].
     pub fn pass(&self, deadline: Instant, scope: &mut dyn FnMut(NetnsKey) -> ScopeId) -> Result<Passed, IterError> {
         let _one_at_a_time = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, cpu) = (Instant::now(), thread_time());
+        let began = thread_time();
         let mut totals = Totals::default();
         let mut rows = Vec::new();
         let mut too_large = false;
@@ -115,7 +114,7 @@ impl Program {
         if too_large {
             return Err(IterError::TooLarge);
         }
-        let (wall, cpu) = (began.elapsed(), thread_time().saturating_sub(cpu));
+        let cpu = thread_time().saturating_sub(began);
         let (batch, partial) = match self.compiled.program.writes {
             Writes::Groups { .. } => {
                 let (batch, partial) = totals.rows(&self.query, &self.compiled, scope);
@@ -128,7 +127,7 @@ impl Program {
             }
         };
         let (owner, table) = (self.owner.clone(), self.query.table.clone());
-        Ok(Passed { owner, table, batch, partial, overflows, wall, cpu })
+        Ok(Passed { owner, table, batch, partial, overflows, cpu })
     }
 
     /// Instructions of it.
