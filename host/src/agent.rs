@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod namespaces;
 pub mod pages;
 pub mod passes;
+pub mod pods;
 mod process;
 pub mod programs;
 pub mod reads;
@@ -29,6 +30,7 @@ use crate::{
         limits::Limits,
         module::Source,
     },
+    scope::cgroup::Cgroups,
     sink::{self, Sinks},
     source::{
         btf,
@@ -50,6 +52,7 @@ use netsonde_core::{
     table::{self, Catalogue},
 };
 use pages::AgentPages;
+use pods::Runtimes;
 use programs::{CompileOnly, Loaded};
 use rustix::time::{ClockId, clock_gettime};
 use slot::{Host, Slot, Spec};
@@ -111,7 +114,8 @@ impl Agent {
         let tables = Tables::new(&config.proc_root, &types);
         let passes = Arc::new(Passes::default());
         let catalogue = Catalogue { hooks: types, ..tables.catalogue() };
-        let namespaces = Arc::new(Namespaces::new(places(config), scopes, tasks(&catalogue.hooks), clock));
+        let namespaces =
+            Arc::new(Namespaces::new(places(config), scopes, tasks(&catalogue.hooks), cgroups(config), clock));
         let kernel = Kernel::start(namespaces.clone(), tables, passes.clone(), catalogue.clone())
             .map_err(|source| StartError::Thread { name: "kernel", source })?;
 
@@ -122,6 +126,8 @@ impl Agent {
         };
         let (requests, inbox) = mpsc::sync_channel::<Message>(MAX_WAITING);
         let symbols = || Symbols::new(&config.proc_root);
+        let runtimes = Runtimes::start(&config.pods, &namespaces, requests.clone())
+            .map_err(|source| StartError::Thread { name: "pods", source })?;
         let mut counts = None;
         let mut host = Host { programs: Arc::new(CompileOnly), answered: wake(requests.clone()) };
         if let Some((hooks, reader)) = tracing {
@@ -142,7 +148,7 @@ impl Agent {
             })
             .map_err(|source| StartError::Thread { name: "collector", source })?;
 
-        let pages = Arc::new(AgentPages::new(shared.clone(), requests, rhythm.timeout, node_name(config)));
+        let pages = Arc::new(AgentPages::new(shared.clone(), runtimes, requests, rhythm.timeout, node_name(config)));
         Ok(Self { address, listener, pages, shared, drain: config.drain })
     }
 
@@ -161,7 +167,8 @@ impl Agent {
         };
         http::serve(self.listener, self.pages, stop, self.drain).await;
         // Nobody is served any more whom waiting here could hold up.
-        let lost = self.shared.events().drain(self.drain.saturating_sub(stopped.elapsed()));
+        let left = self.drain.saturating_sub(stopped.elapsed());
+        let lost = self.shared.events().drain(left, &self.shared.scopes());
         if lost > 0 {
             tracing::warn!("{lost} events had not reached their sinks within {:?}.", self.drain);
         }
@@ -224,6 +231,12 @@ fn tracing(config: &Config) -> (table::Hooks, Option<(Arc<Hooks>, Reader)>) {
         }
         Err(error) => (table::Hooks::Absent(error.to_string()), None),
     }
+}
+
+/// Who is behind each cgroup, if this node tells.
+fn cgroups(config: &Config) -> Option<Cgroups> {
+    let warn = |error: &_| tracing::warn!("Sockets have no containers: {error}");
+    Cgroups::open(&config.cgroup_root, &config.proc_root).inspect_err(warn).ok()
 }
 
 /// Who tells which process is in which namespace, if the kernel lets itself be asked.

@@ -44,6 +44,9 @@ pub trait Pages: Send + Sync + 'static {
     /// How each probe is.
     fn probes(&self) -> Value;
 
+    /// Which pods there are, and how each was found.
+    fn pods(&self) -> Value;
+
     /// Events, one JSON object a line.
     fn events(&self, query: EventsQuery) -> Page;
 

@@ -8,7 +8,7 @@ use netsonde::source::{
 };
 use netsonde_core::{
     batch::Values,
-    bpf::compile::Budget,
+    bpf::{compile::Budget, record::NetnsKey},
     query::{Asker, plan},
     table::{self, Catalogue},
 };
@@ -25,7 +25,7 @@ fn fork(times: usize) {
 /// What a probe would be given now.
 fn given(hooks: &Hooks, hook: HookId) -> u64 {
     hooks.collect();
-    let (_, partial) = hooks.groups(hook, &mut |_| 0).unwrap();
+    let (_, partial) = hooks.groups(hook, &mut |_: NetnsKey| 0).unwrap();
     match &partial[0].values {
         Values::U64(counts) => counts.iter().sum(),
         other => panic!("no counts: {other:?}"),

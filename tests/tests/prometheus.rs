@@ -75,7 +75,10 @@ fn gzip_is_the_same_page_and_smaller() {
     assert_eq!(packed.header("content-encoding"), "gzip");
     let mut page = String::new();
     flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_string(&mut page).unwrap();
-    assert!(page.contains("netsonde_sockstat_sockets_used{netns=\"host\",namespace=\"\",pod=\"\"}"), "{page}");
+    assert!(
+        page.contains("netsonde_sockstat_sockets_used{netns=\"host\",namespace=\"\",pod=\"\",container=\"\"}"),
+        "{page}"
+    );
     assert!(packed.body.len() * 3 < page.len());
     assert_eq!(http::get(&agent.address, "/metrics", &[]).header("content-encoding"), "");
 }

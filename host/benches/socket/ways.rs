@@ -78,7 +78,7 @@ impl Pass {
     /// One pass, with the columns that are made of it.
     pub fn run(&self) {
         let mut scopes: HashMap<NetnsKey, ScopeId> = HashMap::new();
-        let mut scope = |netns| {
+        let mut scope = |netns: NetnsKey| {
             let next = scopes.len() as ScopeId;
             *scopes.entry(netns).or_insert(next)
         };

@@ -14,9 +14,9 @@ use netsonde_core::{
     },
     output::{self, Shape},
     probe::{CallKind, Field, Metric, MetricKind, Operation, Output, Plan, Samples},
-    scope::{Scope, Scopes},
+    scope::{Name, Scope, Scopes},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 const NOW: Now = Now { monotonic: Duration::from_secs(1000), unix: Duration::from_secs(1_700_000_000) };
 
@@ -64,12 +64,14 @@ impl Node {
 
 fn pod(number: u32) -> Scope {
     Scope {
-        netns: None,
-        namespace: format!("team-{}", number % 7),
-        pod: format!("checkout-7d9c6b{number:04}-x2x4q"),
+        name: Arc::new(Name {
+            namespace: format!("team-{}", number % 7).into(),
+            pod: format!("checkout-7d9c6b{number:04}-x2x4q").into(),
+            ..Name::default()
+        }),
         first_seen: NOW.monotonic,
         first_seen_unix: NOW.unix,
-        gone: None,
+        ..Scope::default()
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Config {
     /// Types of the running kernel.
     pub btf: PathBuf,
     pub hooks: Hooks,
+    /// Where the node's cgroups are mounted.
+    pub cgroup_root: PathBuf,
+    pub pods: Pods,
     pub collection: Collection,
     pub drain: Duration,
     /// In the file's order.
@@ -100,11 +103,35 @@ impl Default for Config {
             host_netns: None,
             btf: "/sys/kernel/btf/vmlinux".into(),
             hooks: Hooks::default(),
+            cgroup_root: "/sys/fs/cgroup".into(),
+            pods: Pods::default(),
             collection: Collection::default(),
             drain: Duration::from_secs(5),
             sinks: Vec::new(),
         }
     }
+}
+
+/// Who is asked for pods, and what is taken of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// The socket of the Container Runtime Interface.
+    pub cri: Runtime,
+    /// The socket of the Docker engine's API.
+    pub docker: Runtime,
+    /// Labels of series and fields of events, each with the pod's label or annotation that it has its value from.
+    pub labels: Vec<(String, String)>,
+}
+
+/// A container runtime's socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Runtime {
+    /// Whatever is found at the usual places.
+    #[default]
+    Auto,
+    /// Nobody is asked.
+    None,
+    At(PathBuf),
 }
 
 /// What queries over tracepoints may use.

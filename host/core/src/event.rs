@@ -8,17 +8,19 @@ pub mod json;
 pub mod line;
 mod make;
 mod origin;
+mod peer;
 pub mod rate;
 pub mod recent;
 mod text;
 mod time;
 
-pub use check::{EventError, check};
-pub use make::{Stamp, events};
+pub use check::{EventError, check, is_refused};
+pub use make::{Made, Stamp, events, name};
 pub use origin::{Origin, Origins};
+pub use peer::Peer;
 pub use time::Rfc3339;
 
-use crate::scope::Scope;
+use crate::scope::Name;
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 /// Bytes of a field's text; a longer one is cut at a character and ends in `…`. One name of a guest's dictionary may stand in every event of
@@ -37,7 +39,9 @@ pub struct Event {
     /// Name of the type: `TCPRESET_NOSOCK`.
     pub ty: Arc<str>,
     /// Who it happened to; None: the node, or nobody known.
-    pub scope: Option<Who>,
+    pub scope: Option<Arc<Name>>,
+    /// Whose the address at the other end is, if that is on this node.
+    pub peer: Option<Peer>,
     /// In the order of the type's fields; one without a value is left out.
     pub fields: Vec<(Arc<str>, FieldValue)>,
 }
@@ -58,6 +62,11 @@ pub struct EventId {
     pub run: u64,
     /// From 1, grows by 1 with each event of the run.
     pub seq: u64,
+}
+
+impl EventId {
+    /// Of an event that has not been numbered.
+    pub const NONE: Self = Self { run: 0, seq: 0 };
 }
 
 impl fmt::Display for EventId {
@@ -81,26 +90,6 @@ impl FromStr for EventId {
         match (u64::from_str_radix(run, 16), seq.parse()) {
             (Ok(run), Ok(seq)) if digits => Ok(Self { run, seq }),
             _ => Err(NoEventId),
-        }
-    }
-}
-
-/// Who, by the labels of the page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// `host`, a name, or an inode.
-    Netns(Arc<str>),
-    Pod {
-        namespace: Arc<str>,
-        pod: Arc<str>,
-    },
-}
-
-impl From<&Scope> for Who {
-    fn from(scope: &Scope) -> Self {
-        match &scope.netns {
-            Some(netns) => Who::Netns(netns.as_str().into()),
-            None => Who::Pod { namespace: scope.namespace.as_str().into(), pod: scope.pod.as_str().into() },
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod metric;
 pub mod nearest;
 pub mod netlink;
 pub mod output;
+pub mod pod;
 pub mod probe;
 pub mod proc;
 pub mod query;

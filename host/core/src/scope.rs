@@ -1,38 +1,57 @@
-//! *Who*: the network namespaces of the node, and what they are called on the page.
+//! *Who*: the network namespaces of the node, its pods and their containers, and what they are called on the page.
 
-use crate::bpf::record::NetnsKey;
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+mod naming;
+mod owner;
+
+use crate::{
+    bpf::record::NetnsKey,
+    pod::{By, Pod, index::Pods},
+};
+use owner::Owners;
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// An opaque handle, never reused in one run of the host.
 pub type ScopeId = u32;
 
-/// One network namespace (later: a pod, a container).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope {
+/// What a scope is called on the page and in events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name {
     /// `host`, the name under `ip netns`, or the inode in decimal. None once a pod is known.
-    pub netns: Option<String>,
+    pub netns: Option<Arc<str>>,
     /// Kubernetes namespace of the pod; empty without one. Empty labels are written out: under `honor_labels` a series without them would
     /// get the agent's own pod.
-    pub namespace: String,
-    pub pod: String,
+    pub namespace: Arc<str>,
+    pub pod: Arc<str>,
+    pub container: Arc<str>,
+    /// What the configuration asks of pods' labels: name and value, which is empty where there is none.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl fmt::Display for Name {
+    /// `netns`, else `namespace/pod`, and the container behind another slash.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { netns, namespace, pod, container, .. } = self;
+        let parts = [netns.as_deref().unwrap_or_default(), namespace, pod, container];
+        let mut parts = parts.into_iter().filter(|part| !part.is_empty());
+        f.write_str(parts.next().unwrap_or_default())?;
+        parts.try_for_each(|part| write!(f, "/{part}"))
+    }
+}
+
+/// A network namespace, one whose pod is known, or a container in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub name: Arc<Name>,
+    /// The pod that it is, or is a part of, and how that was found.
+    pub pod: Option<Arc<Pod>>,
+    pub by: Option<By>,
     /// When it was first seen, on the host's monotonic clock and since the Unix epoch.
     pub first_seen: Duration,
     pub first_seen_unix: Duration,
+    /// Until when its series and events wait for its name (rule 6); None: it is called what it is called.
+    pub held: Option<Duration>,
     /// When it was found to be no more.
     pub gone: Option<Duration>,
-}
-
-impl Scope {
-    fn of_netns(label: String, now: Duration, now_unix: Duration) -> Self {
-        Self {
-            netns: Some(label),
-            namespace: String::new(),
-            pod: String::new(),
-            first_seen: now,
-            first_seen_unix: now_unix,
-            gone: None,
-        }
-    }
 }
 
 /// A network namespace as a walk over the node found it.
@@ -50,6 +69,8 @@ pub struct FoundNetns {
     pub pids: Vec<u32>,
     /// Whether it is that of the node's first process.
     pub host: bool,
+    /// The pod that has it for its own, and how that was found.
+    pub pod: Option<(Arc<Pod>, By)>,
 }
 
 /// How many processes of a namespace are worth knowing: through any of them its files can be read.
@@ -88,13 +109,32 @@ pub struct Scopes {
     heard_of: HashMap<ScopeId, (u64, Duration)>,
     /// Scopes that are no more, and of which nobody has been told yet.
     gone: Vec<ScopeId>,
+    /// Scopes that were held and are not any more, and of which nobody has been told yet.
+    settled: Vec<ScopeId>,
+    /// Whether somebody is asked for pods: then new scopes wait for their names.
+    names: bool,
+    /// Labels that the configuration asks for, and what of a pod's labels they are.
+    labels: Vec<(Arc<str>, String)>,
+    pods: Arc<Pods>,
+    owners: Owners,
+    host: Option<ScopeId>,
     last: ScopeId,
 }
+
+/// How long a new scope waits for its name (rule 6).
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A namespace that no walk finds is taken for gone after so long without a row.
 const SILENCE: Duration = Duration::from_secs(60);
 
 impl Scopes {
+    /// A new namespace. It waits for its pod's name if there may be one.
+    fn add_netns(&mut self, netns: &str, may_wait: bool, now: Duration, now_unix: Duration) -> ScopeId {
+        let name = Arc::new(Name { netns: Some(netns.into()), labels: self.no_labels(), ..Name::default() });
+        let held = (self.names && may_wait).then(|| now + PATIENCE);
+        self.add(Scope { name, first_seen: now, first_seen_unix: now_unix, held, ..Scope::default() })
+    }
+
     /// A new scope under a handle that was never used before.
     pub fn add(&mut self, scope: Scope) -> ScopeId {
         self.last += 1;
@@ -114,7 +154,11 @@ impl Scopes {
                 continue; // The walk names each once; a second one would be read twice.
             }
             let known = self.known(&found, &key, &mut before);
-            let scope = known.unwrap_or_else(|| self.add(Scope::of_netns(key.1.clone(), now, now_unix)));
+            let scope = known.unwrap_or_else(|| self.add_netns(&key.1, !found.host, now, now_unix));
+            let scope = found.pod.as_ref().map_or(scope, |(pod, by)| self.belongs(scope, pod, *by, now, now_unix));
+            if found.host {
+                self.host = Some(scope);
+            }
             if let Some(cookie) = found.cookie {
                 self.by_cookie.insert(cookie, scope);
             }
@@ -127,6 +171,10 @@ impl Scopes {
         gone.sort_unstable();
         for scope in gone {
             self.gone(scope, now);
+        }
+        // A namespace that has its pod now may be that of containers which wait for theirs.
+        if !self.settled.is_empty() {
+            self.learn_containers(now);
         }
         namespaces
     }
@@ -183,7 +231,7 @@ impl Scopes {
     /// The scope of a namespace that a row came from, a new one if no walk has found it.
     pub fn of_row_or_new(&mut self, netns: NetnsKey, now: Duration, now_unix: Duration) -> ScopeId {
         self.of_row(netns, now).unwrap_or_else(|| {
-            let scope = self.add(Scope::of_netns(netns.inode.to_string(), now, now_unix));
+            let scope = self.add_netns(&netns.inode.to_string(), true, now, now_unix);
             self.by_cookie.insert(netns.cookie, scope);
             self.heard_of.insert(scope, (netns.inode, now));
             scope
@@ -192,7 +240,9 @@ impl Scopes {
 
     /// The scopes that have gone since this was last asked, by number.
     pub fn take_gone(&mut self) -> Vec<ScopeId> {
-        std::mem::take(&mut self.gone)
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.sort_unstable();
+        gone
     }
 
     /// A namespace that only rows have told of, and a walk has found now.
@@ -203,8 +253,10 @@ impl Scopes {
     }
 
     fn rename(&mut self, id: ScopeId, label: &str) {
-        if let Some(scope) = self.by_id.get_mut(&id) {
-            scope.netns = Some(label.to_owned());
+        if let Some(scope) = self.by_id.get_mut(&id)
+            && scope.name.netns.as_deref().is_some_and(|netns| netns != label)
+        {
+            Arc::make_mut(&mut scope.name).netns = Some(label.into());
         }
     }
 
@@ -212,6 +264,12 @@ impl Scopes {
     fn silent(&mut self, now: Duration) -> Vec<ScopeId> {
         let silent = |heard: &Duration| now.saturating_sub(*heard) > SILENCE;
         self.heard_of.extract_if(|_, (_, heard)| silent(heard)).map(|(scope, _)| scope).collect()
+    }
+
+    /// Puts another scope under a known handle.
+    #[cfg(test)]
+    pub(crate) fn replace(&mut self, id: ScopeId, scope: Scope) {
+        self.by_id.insert(id, scope);
     }
 
     pub fn get(&self, id: ScopeId) -> Option<&Scope> {
@@ -241,15 +299,12 @@ impl Scopes {
     pub fn forget(&mut self, id: ScopeId) {
         self.by_id.remove(&id);
         self.by_cookie.retain(|_, scope| *scope != id);
+        self.owners.forget(id);
     }
 
     /// What `name(netns)` gives, and people see: the pod as `namespace/pod`, else `netns`.
     pub fn name(&self, id: ScopeId) -> Option<String> {
-        let scope = self.by_id.get(&id)?;
-        Some(match &scope.netns {
-            Some(netns) => netns.clone(),
-            None => format!("{}/{}", scope.namespace, scope.pod),
-        })
+        Some(self.by_id.get(&id)?.name.to_string())
     }
 
     pub fn len(&self) -> usize {

@@ -51,6 +51,8 @@ pub enum Message {
     Rows(Stream),
     /// A probe has answered.
     Answered,
+    /// The runtimes have told of pods.
+    Named,
 }
 
 /// How often, and how long.
@@ -111,6 +113,7 @@ impl Collector {
         let (mut last, mut idle_since) = (None, Instant::now());
         loop {
             let idle = (idle_since + self.rhythm.idle_interval).saturating_duration_since(Instant::now());
+            let idle = self.settle().map_or(idle, |wait| idle.min(wait));
             let first = match inbox.recv_timeout(idle) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -121,7 +124,7 @@ impl Collector {
                 match message {
                     Message::Collect(request) => requests.push(request),
                     Message::Rows(rows) => self.take_rows(rows),
-                    Message::Answered => {}
+                    Message::Answered | Message::Named => {}
                 }
             }
             self.finish_streams(Instant::now());
@@ -132,6 +135,26 @@ impl Collector {
             }
             self.start_streams();
         }
+    }
+
+    /// Brings onto the page what waited for names that are final now (rule 6). Gives how long until a name is not waited for any more.
+    fn settle(&self) -> Option<Duration> {
+        let (now, _) = self.shared.clock();
+        let mut scopes = self.shared.scopes();
+        scopes.give_up(now);
+        let settled = scopes.take_settled();
+        if !settled.is_empty() {
+            let mut board = self.shared.board();
+            for &scope in &settled {
+                // A container that goes on as its namespace must not put its states in the place of the namespace's.
+                if scopes.get(scope).is_some_and(|scope| scope.gone.is_some()) {
+                    board.registry.scope_gone(scope);
+                }
+                board.registry.settle_scope(scope, &scopes);
+            }
+            self.shared.events().settle(&scopes);
+        }
+        scopes.next_settling(now)
     }
 
     fn answer(&mut self, requests: Vec<Request>, last: &mut Option<Instant>) {
@@ -266,6 +289,8 @@ impl Collector {
         let (monotonic, unix) = self.shared.clock();
         let now = Now { monotonic, unix };
         let keep = self.retention.keep(monotonic);
+        // The walk may have named new ones: this page has them already.
+        self.settle();
         let mut scopes = self.shared.scopes();
         let mut board = self.shared.board();
         board.registry.begin_collection();

@@ -46,7 +46,7 @@ impl Counts {
         for (index, query, hook) in slot.hooks() {
             detached[index] = self.hooks.detached(hook);
             if !query.is_stream()
-                && let Some(groups) = self.hooks.groups(hook, &mut |netns| whose.scope(netns))
+                && let Some(groups) = self.hooks.groups(hook, &mut whose)
             {
                 self.groups.insert(hook, groups);
             }

@@ -9,10 +9,10 @@ use netsonde_core::{
     },
     output::Checked,
     probe::Plan,
-    scope::Scopes,
+    scope::{ScopeId, Scopes},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     process,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -48,7 +48,12 @@ struct Log {
     last: u64,
     rates: HashMap<Arc<str>, Rate>,
     recent: Recent,
+    /// Events of scopes that have no name yet (rule 6), oldest first.
+    waiting: VecDeque<(ScopeId, Event)>,
 }
+
+/// Events that wait for a name at most; beyond, the oldest go on without.
+const MAX_WAITING: usize = 8192;
 
 impl EventLog {
     /// `unix` is the time since the Unix epoch: it, and the process's number, make the ids of this run unlike those of others.
@@ -69,9 +74,38 @@ impl EventLog {
         }
         let mut log = self.log();
         let (probe, granted) = log.grant(made, wanted, now);
-        let first = EventId { run: self.run, seq: log.last + 1 };
-        let stamp = Stamp { node: self.node.clone(), probe, first };
-        let events = event::events(made.output, made.plan, made.origins, scopes, &stamp, granted as usize);
+        let stamp = Stamp { node: self.node.clone(), probe };
+        let made = event::events(made.output, made.plan, made.origins, scopes, &stamp, granted as usize);
+        log.waiting.extend(made.waiting);
+        let too_many = log.waiting.len().saturating_sub(MAX_WAITING);
+        let mut ready: Vec<Event> = log.waiting.drain(..too_many).map(|waiting| named(waiting, scopes)).collect();
+        ready.extend(made.events);
+        self.push(&mut log, ready);
+        wanted - granted
+    }
+
+    /// Lets the events go on that waited for a name, if their scopes wait no more.
+    pub fn settle(&self, scopes: &Scopes) {
+        let mut log = self.log();
+        if log.waiting.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut log.waiting).into_iter();
+        let (waiting, ready): (VecDeque<_>, VecDeque<_>) = waiting.partition(|(scope, _)| scopes.is_held(*scope));
+        log.waiting = waiting;
+        self.push(&mut log, ready.into_iter().map(|waiting| named(waiting, scopes)).collect());
+    }
+
+    /// How many events wait for a name.
+    pub fn waiting(&self) -> usize {
+        self.log().waiting.len()
+    }
+
+    /// Numbers events, and hands them on.
+    fn push(&self, log: &mut Log, mut events: Vec<Event>) {
+        for (seq, event) in (log.last + 1..).zip(&mut events) {
+            event.id = EventId { run: self.run, seq };
+        }
         log.last += events.len() as u64;
         let mut events = events.into_iter().peekable();
         while events.peek().is_some() {
@@ -81,7 +115,6 @@ impl EventLog {
             self.sinks.push(&batch);
         }
         self.latest.send_replace(log.last);
-        wanted - granted
     }
 
     /// At most `limit` of the events after the sequence `seq` that are still known.
@@ -109,10 +142,20 @@ impl EventLog {
         self.sinks.counts()
     }
 
-    /// Lets the sinks deliver what they have, for at most `wait`. Gives how many events are lost with the end of the process.
-    pub fn drain(&self, wait: Duration) -> usize {
+    /// Lets the sinks deliver what they have, for at most `wait`; nobody waits for a name any more. Gives how many events are lost with the
+    /// end of the process.
+    pub fn drain(&self, wait: Duration, scopes: &Scopes) -> usize {
+        let mut log = self.log();
+        let waiting = std::mem::take(&mut log.waiting);
+        self.push(&mut log, waiting.into_iter().map(|waiting| named(waiting, scopes)).collect());
+        drop(log);
         self.sinks.drain(wait)
     }
+}
+
+fn named((scope, mut event): (ScopeId, Event), scopes: &Scopes) -> Event {
+    event::name(&mut event, Some(scope), scopes);
+    event
 }
 
 impl Log {

@@ -162,8 +162,7 @@ impl Reader {
         let walked = began.elapsed().as_secs_f64();
         let names = |scope| self.namespaces.scopes().name(scope);
         let mut whose = Whose::new(&self.namespaces);
-        let mut scope = |netns| whose.scope(netns);
-        let mut collected = self.tables.collect(&namespaces, &names, &mut scope, request.deadline);
+        let mut collected = self.tables.collect(&namespaces, &names, &mut whose, request.deadline);
         collected.durations.push(("namespaces", walked));
         let passed = self.pass(request);
         let catalogue = self.new_catalogue();
@@ -173,7 +172,7 @@ impl Reader {
     fn pass(&self, request: &Request) -> HashMap<PassId, Result<Passed, String>> {
         let mut whose = Whose::new(&self.namespaces);
         let mut pass = |id: &PassId| {
-            let passed = self.passes.pass(*id, request.deadline, &mut |netns| whose.scope(netns));
+            let passed = self.passes.pass(*id, request.deadline, &mut whose);
             (*id, passed.map_err(|error| error.to_string()))
         };
         request.wanted.passes.iter().map(&mut pass).collect()

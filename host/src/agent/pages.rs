@@ -4,6 +4,7 @@ use super::{
     board::{Failed, QueryStatus, Shared, Status},
     collector::{Message, Request},
     follow::Reader,
+    pods::Runtimes,
     slot::Health,
 };
 use crate::http::{Content, Page, Pages, gzip, index::Index, query::EventsQuery};
@@ -40,6 +41,7 @@ pub enum NotCollected {
 /// The agent's pages.
 pub struct AgentPages {
     shared: Arc<Shared>,
+    runtimes: Arc<Runtimes>,
     requests: SyncSender<Message>,
     timeout: Duration,
     node: String,
@@ -47,8 +49,14 @@ pub struct AgentPages {
 }
 
 impl AgentPages {
-    pub fn new(shared: Arc<Shared>, requests: SyncSender<Message>, timeout: Duration, node: String) -> Self {
-        Self { shared, requests, timeout, node, followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)) }
+    pub fn new(
+        shared: Arc<Shared>,
+        runtimes: Arc<Runtimes>,
+        requests: SyncSender<Message>,
+        timeout: Duration,
+        node: String,
+    ) -> Self {
+        Self { shared, runtimes, requests, timeout, node, followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)) }
     }
 
     /// Has a collection made, joins the one that runs, or takes a fresh one.
@@ -134,6 +142,10 @@ impl Pages for AgentPages {
                 "no_host": board.no_host,
             },
         })
+    }
+
+    fn pods(&self) -> Value {
+        self.runtimes.json(&self.shared.scopes())
     }
 
     fn events(&self, query: EventsQuery) -> Page {

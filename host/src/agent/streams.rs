@@ -7,7 +7,7 @@ use crate::{
 };
 use netsonde_core::{
     batch::{Batch, Column, Values},
-    bpf::record::NetnsKey,
+    bpf::record::{NetnsKey, OwnerKey, Scoping},
     query::{Naming, Query},
     scope::{ScopeId, Scopes},
 };
@@ -45,9 +45,10 @@ pub fn start(
     inbox: SyncSender<Message>,
 ) -> io::Result<()> {
     thread::Builder::new().name("streams".into()).spawn(move || {
-        let mut whose = Whose::new(&namespaces);
         loop {
-            let rows = match reader.read(&hooks, Duration::MAX, &mut |netns| whose.scope(netns)) {
+            // Anew each time: who owns a socket may be known only later.
+            let mut whose = Whose::new(&namespaces);
+            let rows = match reader.read(&hooks, Duration::MAX, &mut whose) {
                 Ok(rows) => rows,
                 Err(error) => return tracing::error!("No more rows of streams: {error}"),
             };
@@ -87,22 +88,33 @@ fn answer(rows: Rows, namespaces: &Namespaces, symbols: &mut Symbols) -> Stream 
 /// Finds the scopes of rows: mostly that of the row before.
 pub struct Whose<'a> {
     namespaces: &'a Namespaces,
-    last: Option<(NetnsKey, ScopeId)>,
+    last_netns: Option<(NetnsKey, ScopeId)>,
+    last_owner: Option<(OwnerKey, ScopeId)>,
 }
 
 impl<'a> Whose<'a> {
     pub fn new(namespaces: &'a Namespaces) -> Self {
-        Self { namespaces, last: None }
+        Self { namespaces, last_netns: None, last_owner: None }
+    }
+}
+
+impl Scoping for Whose<'_> {
+    fn netns(&mut self, netns: NetnsKey) -> ScopeId {
+        remembered(&mut self.last_netns, netns, |netns| self.namespaces.of_row(netns))
     }
 
-    pub fn scope(&mut self, netns: NetnsKey) -> ScopeId {
-        match self.last {
-            Some((last, scope)) if last == netns => scope,
-            _ => {
-                let scope = self.namespaces.of_row(netns);
-                self.last = Some((netns, scope));
-                scope
-            }
+    fn owner(&mut self, owner: OwnerKey) -> ScopeId {
+        remembered(&mut self.last_owner, owner, |owner| self.namespaces.of_owner(owner))
+    }
+}
+
+fn remembered<K: Copy + Eq>(last: &mut Option<(K, ScopeId)>, key: K, find: impl FnOnce(K) -> ScopeId) -> ScopeId {
+    match *last {
+        Some((known, scope)) if known == key => scope,
+        _ => {
+            let scope = find(key);
+            *last = Some((key, scope));
+            scope
         }
     }
 }

@@ -19,10 +19,10 @@ use crate::{
 };
 use chooser::Chooser;
 use netsonde_core::{
-    bpf::record::NetnsKey,
+    bpf::record::Scoping,
     diag,
     query::Naming,
-    scope::{Namespace, ScopeId},
+    scope::Namespace,
     table::{Absent, Catalogue, Hooks, TableColumn},
 };
 use std::{path::Path, time::Instant};
@@ -54,9 +54,6 @@ struct Node {
 fn may_enter() -> bool {
     Capabilities::effective().is_ok_and(|capabilities| capabilities.has(Capability::SysAdmin))
 }
-
-/// How to tell which namespace a row of the kernel's is of.
-pub type ScopeOf<'a> = &'a mut dyn FnMut(NetnsKey) -> ScopeId;
 
 /// A source for each kind of table, and its reads by their numbers.
 #[derive(Debug)]
@@ -140,13 +137,13 @@ impl Tables {
         &mut self,
         namespaces: &[Namespace],
         names: &dyn Naming,
-        scope: ScopeOf,
+        scopes: &mut dyn Scoping,
         deadline: Instant,
     ) -> Collected {
         let mut collected = self.everywhere(namespaces, deadline);
         // What is made of others and of passes, before it is asked which namespaces it tells.
-        self.node(&mut collected, scope, deadline);
-        self.choosers(&mut collected, scope, deadline);
+        self.node(&mut collected, scopes, deadline);
+        self.choosers(&mut collected, scopes, deadline);
         self.within(&mut collected, namespaces, names, deadline);
         collected
     }
@@ -159,16 +156,16 @@ impl Tables {
         collected
     }
 
-    fn node(&self, collected: &mut Collected, scope: ScopeOf, deadline: Instant) {
+    fn node(&self, collected: &mut Collected, scopes: &mut dyn Scoping, deadline: Instant) {
         let Some(Node { pass, number, of, columns }) = &self.node else { return };
         let proc: Vec<_> = of.iter().map(|&number| &collected.tables[number]).collect();
-        let rows = pass.as_ref().map_err(Clone::clone).and_then(|pass| pass.rows(&proc, columns, deadline, scope));
+        let rows = pass.as_ref().map_err(Clone::clone).and_then(|pass| pass.rows(&proc, columns, deadline, scopes));
         put_passed(collected, *number, rows);
     }
 
-    fn choosers(&self, collected: &mut Collected, scope: ScopeOf, deadline: Instant) {
+    fn choosers(&self, collected: &mut Collected, scopes: &mut dyn Scoping, deadline: Instant) {
         for chooser in &self.choosers {
-            put_passed(collected, chooser.number, chooser.rows(scope, deadline));
+            put_passed(collected, chooser.number, chooser.rows(scopes, deadline));
         }
     }
 

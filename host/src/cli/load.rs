@@ -2,14 +2,29 @@
 
 use super::{ConfigArgs, Failure, PlaceArgs, print};
 use crate::{
-    agent::{kernel::Places, namespaces::Walked, tables::Tables},
+    agent::{
+        self,
+        kernel::Places,
+        namespaces::{Namespaces, Walked},
+        tables::Tables,
+    },
+    scope::{
+        cgroup::Cgroups,
+        watch::{self, Watched},
+    },
     source::{btf, iter},
 };
 use netsonde_core::{
     config::{self, Config},
+    scope::Scopes,
     table::{Catalogue, Hooks},
 };
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 /// The configuration that is in force: the file, or the defaults, and what the arguments override.
 pub fn config(args: &ConfigArgs) -> Result<Config, Failure> {
@@ -75,6 +90,29 @@ pub fn warn_of(walked: &Walked) {
     if let Some(why) = &walked.no_host {
         print::warn(why);
     }
+}
+
+/// Who there is on this node, with the names of its pods.
+pub fn namespaces(places: Places, hooks: &Hooks) -> Namespaces {
+    let config = Config::default();
+    let cgroups = Cgroups::open(&config.cgroup_root, &places.proc_root).ok();
+    let scopes = Arc::new(Mutex::new(Scopes::default()));
+    let namespaces = Namespaces::new(places, scopes, agent::tasks(hooks), cgroups, clock);
+    if watch::is_expected(&config.pods) {
+        let Watched { pods, sources } = watch::look_once(&config.pods, PODS);
+        sources.iter().filter_map(|source| source.error.as_deref()).for_each(print::warn);
+        namespaces.learn(pods);
+    }
+    namespaces
+}
+
+/// How long a person waits for the names of pods.
+const PODS: Duration = Duration::from_secs(2);
+
+/// One clock for both: nothing waits, and nobody is gone for long.
+fn clock() -> (Duration, Duration) {
+    let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    (unix, unix)
 }
 
 /// What reads the tables.

@@ -8,9 +8,8 @@ use super::{
     Failure, PlaceArgs, load,
     print::{self, Text},
 };
-use crate::agent::{self, kernel::Places, namespaces::Namespaces, reads::Reads, streams::Whose};
+use crate::agent::{kernel::Places, reads::Reads, streams::Whose};
 use cell::{json, text};
-use hook::clock;
 use netsonde_core::{
     batch::{Batch, Column},
     probe::Field,
@@ -21,7 +20,6 @@ use netsonde_core::{
 use serde_json::Value;
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -58,7 +56,7 @@ impl Query {
         let query = query::plan(&self.sql, &catalogue, Asker::Person)
             .map_err(|error| Failure::wrong([error.render(&self.sql)]))?;
         if query.per == Per::Event {
-            return self.run_hook(&query, places, agent::tasks(&catalogue.hooks));
+            return self.run_hook(&query, places, &catalogue.hooks);
         }
         if self.follow || self.r#for.is_some() || self.count.is_some() {
             let message =
@@ -66,7 +64,7 @@ impl Query {
             return Err(Failure::wrong([message]));
         }
         if query.per == Per::Pass {
-            self.run_pass(&query, places, agent::tasks(&catalogue.hooks))
+            self.run_pass(&query, places, &catalogue.hooks)
         } else {
             self.run_table(&query, &catalogue.hooks, places)
         }
@@ -74,15 +72,14 @@ impl Query {
 
     fn run_table(&self, query: &query::Query, hooks: &Hooks, places: Places) -> Result<(), Failure> {
         let mut tables = load::tables(&places, hooks);
-        let namespaces = Namespaces::new(places, Arc::new(Mutex::new(Scopes::default())), agent::tasks(hooks), clock);
+        let namespaces = load::namespaces(places, hooks);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let (mut whose, names) = (Whose::new(&namespaces), |scope| namespaces.scopes().name(scope));
         let mut reads = Reads::default();
         let binding = reads.bind(query);
         tables.prepare(&reads.0);
-        let mut scope = |netns| whose.scope(netns);
-        let mut collected = tables.collect(&walked.namespaces, &names, &mut scope, Instant::now() + TIMEOUT);
+        let mut collected = tables.collect(&walked.namespaces, &names, &mut whose, Instant::now() + TIMEOUT);
         let scopes = namespaces.scopes();
         let table = collected.tables.swap_remove(binding.read);
         let table = table.map_err(|why| Failure::failed(format!("cannot read {}: {why}", query.table)))?;

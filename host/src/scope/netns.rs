@@ -11,7 +11,7 @@ use rustix::{
 };
 use std::{
     collections::HashMap,
-    ffi::CStr,
+    ffi::{CStr, CString},
     fs,
     mem::MaybeUninit,
     os::unix::fs::MetadataExt,
@@ -22,7 +22,7 @@ use std::{
 pub const NAMED: &str = "/run/netns";
 
 /// `f_type` of nsfs (include/uapi/linux/magic.h): a name whose namespace is not mounted is an ordinary file.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
+pub(super) const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 /// What a walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -192,6 +192,12 @@ fn process_1_inode(root: &OwnedFd, by_inode: &HashMap<u64, FoundNetns>) -> Resul
          CAP_SYS_PTRACE; none of the namespaces is called host"
             .to_owned()
     })
+}
+
+/// The namespace of a process.
+pub(super) fn process_netns_inode(proc_root: &Path, pid: u32) -> Option<u64> {
+    let pid = CString::new(pid.to_string()).ok()?;
+    process_netns(open(proc_root).ok()?.as_fd(), &pid).ok()
 }
 
 /// The namespace of the process whose folder in `root` is `pid`.

@@ -1,5 +1,8 @@
 use super::{file::File, queue::MAX_EVENTS, stdout::Stdout, *};
-use netsonde_core::event::{EventId, FieldValue, Who};
+use netsonde_core::{
+    event::{EventId, FieldValue},
+    scope::Name,
+};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -40,7 +43,8 @@ fn event(seq: u64) -> Event {
         node: "n".into(),
         probe: "p".into(),
         ty: "RESET".into(),
-        scope: Some(Who::Netns("host".into())),
+        scope: Some(Arc::new(Name { netns: Some("host".into()), ..Name::default() })),
+        peer: None,
         fields: vec![("seq".into(), FieldValue::U64(seq))],
     }
 }

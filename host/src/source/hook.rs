@@ -10,11 +10,10 @@ use netsonde_core::{
     bpf::{
         compile::{Budget, CompileError, Compiled, compile},
         program::{FIGURES, figure},
-        record::NetnsKey,
+        record::Scoping,
         totals::Totals,
     },
     query::Query,
-    scope::ScopeId,
     table::HOOK,
 };
 use std::{
@@ -229,16 +228,16 @@ impl Hooks {
         }
     }
 
-    /// The groups of an aggregating query since its probe last took them in, with the value of each aggregate. `scope` gives a namespace's
-    /// handle. By whoever calls [`collect`](Self::collect), and nobody else.
-    pub fn groups(&self, id: HookId, scope: &mut dyn FnMut(NetnsKey) -> ScopeId) -> Option<(Batch, Vec<Column>)> {
+    /// The groups of an aggregating query since its probe last took them in, with the value of each aggregate. By
+    /// whoever calls [`collect`](Self::collect), and nobody else.
+    pub fn groups(&self, id: HookId, scopes: &mut dyn Scoping) -> Option<(Batch, Vec<Column>)> {
         let (query, compiled, totals) = {
             let mut programs = self.programs();
             let program = programs.get_mut(&id)?;
             (program.query.clone(), program.compiled.clone(), std::mem::take(&mut program.totals))
         };
         // Not under the lock: to find a namespace others are asked, who may be asking here.
-        let rows = totals.rows(&query, &compiled, scope);
+        let rows = totals.rows(&query, &compiled, scopes);
         if let Some(program) = self.programs().get_mut(&id) {
             program.totals = totals;
         }

@@ -9,11 +9,10 @@ use netsonde_core::{
     bpf::{
         compile::{Budget, CompileError, Compiled, compile},
         program::Writes,
-        record::{Decoder, NetnsKey},
+        record::{Decoder, Scoping},
         totals::Totals,
     },
     query::Query,
-    scope::ScopeId,
     table::Hooks,
 };
 use std::{
@@ -95,11 +94,11 @@ impl Program {
         Ok(Self { owner, query: query.clone(), compiled, passing, passes: Mutex::new(()) })
     }
 
-    /// Makes a pass. `scope` gives a namespace's handle.
+    /// Makes a pass.
     ///
     /// # Errors
     /// [`IterError`].
-    pub fn pass(&self, deadline: Instant, scope: &mut dyn FnMut(NetnsKey) -> ScopeId) -> Result<Passed, IterError> {
+    pub fn pass(&self, deadline: Instant, scopes: &mut dyn Scoping) -> Result<Passed, IterError> {
         let _one_at_a_time = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
         let began = thread_time();
         let mut totals = Totals::default();
@@ -117,12 +116,12 @@ impl Program {
         let cpu = thread_time().saturating_sub(began);
         let (batch, partial) = match self.compiled.program.writes {
             Writes::Groups { .. } => {
-                let (batch, partial) = totals.rows(&self.query, &self.compiled, scope);
+                let (batch, partial) = totals.rows(&self.query, &self.compiled, scopes);
                 (batch, Some(partial))
             }
             Writes::Records { bytes } => {
                 let mut decoder = Decoder::new(&self.compiled.cells, &self.query.columns, 0);
-                rows.chunks_exact(bytes.max(1)).for_each(|row| decoder.push(row, scope));
+                rows.chunks_exact(bytes.max(1)).for_each(|row| decoder.push(row, scopes));
                 (decoder.finish(), None)
             }
         };
@@ -175,14 +174,9 @@ impl Passes {
     ///
     /// # Errors
     /// [`IterError`].
-    pub fn pass(
-        &self,
-        id: PassId,
-        deadline: Instant,
-        scope: &mut dyn FnMut(NetnsKey) -> ScopeId,
-    ) -> Result<Passed, IterError> {
+    pub fn pass(&self, id: PassId, deadline: Instant, scopes: &mut dyn Scoping) -> Result<Passed, IterError> {
         let program = self.programs().get(&id).cloned().ok_or(IterError::Gone)?;
-        program.pass(deadline, scope)
+        program.pass(deadline, scopes)
     }
 }
 

@@ -149,7 +149,7 @@ fn cells(query: &Query) -> Vec<Option<Cell>> {
             continue;
         }
         // Whether there is a namespace its cookie tells.
-        let bit = (form != Form::Netns).then_some(index as u32);
+        let bit = (!matches!(form, Form::Netns | Form::Owner)).then_some(index as u32);
         cells.push(Some(Cell { offset: next, bit, form }));
         next += form.room();
     }
@@ -159,6 +159,7 @@ fn cells(query: &Query) -> Vec<Option<Cell>> {
 fn form(column: &TableColumn) -> Form {
     use super::access::{Computed, Read};
     match (column.ty, column.access.as_deref()) {
+        (_, Some(Access::Computed(Computed::Owner))) => Form::Owner,
         (Type::Scope, _) => Form::Netns,
         (Type::Address, _) => Form::Bytes(16),
         (_, Some(Access::Computed(Computed::Comm))) => Form::Bytes(value::COMM_BYTES),

@@ -34,7 +34,9 @@ pub(super) fn column(name: &str, computed: Computed) -> TableColumn {
         Computed::Netns => {
             (Type::Scope, Logical::Scope, true, "The socket's namespace, else the packet's, else the device's")
         }
-        Computed::Owner => (Type::Scope, Logical::Scope, true, "Who owns the socket"),
+        Computed::Owner => {
+            (Type::Scope, Logical::Scope, true, "Who owns the socket: by its cgroup the container, else its namespace")
+        }
         Computed::Cgroup => (Type::U64, Logical::Count, true, "Number of the socket's cgroup (version 2)"),
         Computed::Protocol => (Type::U64, Logical::Count, true, "IP protocol: the packet's, else the socket's"),
         Computed::Family => {

@@ -1,6 +1,9 @@
 //! Where the running kernel keeps what the computed columns are made of.
 
-use super::btf::{Btf, Kind, TypeId};
+use super::{
+    btf::{Btf, Kind, TypeId},
+    walk::seen,
+};
 
 /// Offsets in bytes. What this kernel lacks is None, and with it the columns that need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +47,10 @@ pub struct Socket {
     /// With its size: it grew from one byte to two.
     pub protocol: (u32, u32),
     pub kind: (u32, u32),
-    /// `sk_cgrp_data.cgroup`, `cgroup.kn`, `kernfs_node.id`.
+    /// `sk_cgrp_data.cgroup`, `cgroup.kn`, `kernfs_node.id`. Before Linux 5.15 the first shared its place with numbers of version 1.
     pub cgroup: Option<[u32; 3]>,
+    /// Of a request: the listener.
+    pub listener: Option<u32>,
     /// `struct inet_sock` and the port that it keeps after the socket was taken out of the tables.
     pub inet_sport: Option<(TypeId, u32)>,
 }
@@ -137,6 +142,7 @@ fn socket(btf: &Btf) -> Option<Socket> {
         protocol: sock.sized(&["sk_protocol"])?,
         kind: sock.sized(&["sk_type"])?,
         cgroup: cgroup(),
+        listener: common("skc_listener").filter(|&offset| seen(btf, sock.id, offset, 8).is_some()),
         inet_sport: inet.and_then(|inet| Some((inet.id, inet.at(&["inet_sport"])?))),
     })
 }

@@ -30,7 +30,7 @@ pub const KEY_HEAD_BYTES: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
     pub offset: u32,
-    /// Of its bit; None: always there, but for a namespace whose cookie is 0.
+    /// Of its bit; None: always there, but for a namespace or an owner whose cookie is 0.
     pub bit: Option<u32>,
     pub form: Form,
 }
@@ -42,6 +42,8 @@ pub enum Form {
     Number,
     /// Two times eight bytes: cookie and inode.
     Netns,
+    /// Three times eight bytes: cookie and inode of the socket's namespace, and its cgroup.
+    Owner,
     /// So many bytes, padded to eight.
     Bytes(u32),
     /// Only its bit: the query asks no more than whether there is a value.
@@ -54,6 +56,7 @@ impl Form {
         match self {
             Form::Number => 8,
             Form::Netns => 16,
+            Form::Owner => 24,
             Form::Bytes(length) => length.next_multiple_of(8),
             Form::Bit => 0,
         }
@@ -65,6 +68,31 @@ impl Form {
 pub struct NetnsKey {
     pub cookie: u64,
     pub inode: u64,
+}
+
+/// Who owns a socket, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerKey {
+    pub netns: NetnsKey,
+    /// Number of its cgroup (version 2), the inode of that folder; 0 where it has none. It is the one in which the socket was made: a
+    /// process that is moved leaves it there.
+    pub cgroup: u64,
+}
+
+/// Tells which scope something of the kernel's is of.
+pub trait Scoping {
+    fn netns(&mut self, netns: NetnsKey) -> ScopeId;
+
+    /// Of a socket. Whoever knows no cgroups tells its namespace.
+    fn owner(&mut self, owner: OwnerKey) -> ScopeId {
+        self.netns(owner.netns)
+    }
+}
+
+impl<F: FnMut(NetnsKey) -> ScopeId> Scoping for F {
+    fn netns(&mut self, netns: NetnsKey) -> ScopeId {
+        self(netns)
+    }
 }
 
 /// Turns what a program wrote into the columns of its query.
@@ -84,12 +112,14 @@ impl<'a> Decoder<'a> {
         Self { cells, types, present, columns, rows: 0 }
     }
 
-    /// Adds one record or key. `scope` gives the handle of a namespace. One that is too short gives NULLs.
-    pub fn push(&mut self, bytes: &[u8], scope: &mut dyn FnMut(NetnsKey) -> ScopeId) {
+    /// Adds one record or key. One that is too short gives NULLs.
+    pub fn push(&mut self, bytes: &[u8], scopes: &mut dyn Scoping) {
         let bits = word(bytes, self.present);
         for ((cell, ty), column) in self.cells.iter().zip(self.types).zip(&mut self.columns) {
             match cell {
-                Some(cell) if cell.bit.is_none_or(|bit| bits >> bit & 1 == 1) => cell.push(bytes, ty.ty, column, scope),
+                Some(cell) if cell.bit.is_none_or(|bit| bits >> bit & 1 == 1) => {
+                    cell.push(bytes, ty.ty, column, scopes)
+                }
                 _ => column.push_null(),
             }
         }
@@ -107,14 +137,21 @@ impl<'a> Decoder<'a> {
 }
 
 impl Cell {
-    fn push(&self, bytes: &[u8], ty: Type, column: &mut ColumnBuilder, scope: &mut dyn FnMut(NetnsKey) -> ScopeId) {
+    fn push(&self, bytes: &[u8], ty: Type, column: &mut ColumnBuilder, scopes: &mut dyn Scoping) {
         let at = self.offset as usize;
         if bytes.len() < at + self.form.room() as usize {
             return column.push_null();
         }
         match (self.form, ty) {
             (Form::Netns, _) => match netns(bytes, at) {
-                Some(netns) => column.push_u64(scope(netns).into()),
+                Some(netns) => column.push_u64(scopes.netns(netns).into()),
+                None => column.push_null(),
+            },
+            (Form::Owner, _) => match netns(bytes, at) {
+                Some(netns) => {
+                    let owner = OwnerKey { netns, cgroup: word(bytes, at + 16) };
+                    column.push_u64(scopes.owner(owner).into());
+                }
                 None => column.push_null(),
             },
             (Form::Number, Type::S64) => column.push_s64(word(bytes, at) as i64),

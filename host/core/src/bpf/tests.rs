@@ -8,6 +8,7 @@ mod golden;
 mod groups;
 mod hooks;
 mod kernel;
+mod owner;
 mod passes;
 mod run;
 mod sockets;

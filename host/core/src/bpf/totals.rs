@@ -4,12 +4,11 @@
 use super::{
     compile::{Compiled, OVERFLOWED, Partial},
     program::Writes,
-    record::{Decoder, NetnsKey, word},
+    record::{Decoder, Scoping, word},
 };
 use crate::{
     batch::{Batch, Bitmap, Column, Values},
     query::Query,
-    scope::ScopeId,
 };
 use std::collections::HashMap;
 
@@ -58,14 +57,9 @@ impl Totals {
     }
 
     /// The groups as rows of the query's table, and the value of each aggregate in each: what [`Query::run_groups`] takes.
-    pub fn rows(
-        &self,
-        query: &Query,
-        compiled: &Compiled,
-        scope: &mut dyn FnMut(NetnsKey) -> ScopeId,
-    ) -> (Batch, Vec<Column>) {
+    pub fn rows(&self, query: &Query, compiled: &Compiled, scopes: &mut dyn Scoping) -> (Batch, Vec<Column>) {
         let mut keys = Decoder::new(&compiled.cells, &query.columns, 0);
-        self.groups.keys().for_each(|key| keys.push(key, scope));
+        self.groups.keys().for_each(|key| keys.push(key, scopes));
         let values: Vec<&[u64]> = self.groups.values().map(AsRef::as_ref).collect();
         let partials = compiled.partials.iter().map(|partial| partial.column(&values)).collect();
         (keys.finish(), partials)

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::{Config, FileSink, Form, Module, Probe, Sink, StdoutSink};
+use super::{Config, FileSink, Form, Module, Probe, Runtime, Sink, StdoutSink};
 
 /// One key. `T` is what it is a part of: the whole configuration, one probe's entry, or one sink's.
 pub struct Key<T: 'static> {
@@ -35,6 +35,10 @@ pub enum Value<T: 'static> {
     Probes(Place<T, Option<Vec<Probe>>>),
     Form(Place<T, Form>),
     Sinks(Place<T, Vec<Sink>>),
+    /// `auto`, `none` or a path.
+    Runtime(Place<T, Runtime>),
+    /// A mapping of names of labels to texts.
+    Labels(Place<T, Vec<(String, String)>>),
     /// Not a key of this release, but one that people try: what to tell them.
     Elsewhere(&'static str),
 }
@@ -170,10 +174,34 @@ pub static CONFIG: &[Key<Config>] = &[
         value: Value::Sinks(|c| &mut c.sinks),
     },
     Key {
+        path: "cgroup_root",
+        doc: "Where the node's cgroups are mounted; in a container often a folder such as /host/sys/fs/cgroup. They tell the container of a socket.",
+        example: "/sys/fs/cgroup",
+        value: Value::Path(|c| &mut c.cgroup_root),
+    },
+    Key {
         path: "pods",
-        doc: "",
-        example: "",
-        value: Value::Elsewhere("is not in this release: namespaces have no pods yet"),
+        doc: "Who is asked which pods there are, so that series and events bear their names.",
+        example: "{ cri: /run/containerd/containerd.sock }",
+        value: Value::Section,
+    },
+    Key {
+        path: "pods.cri",
+        doc: "The socket of the Container Runtime Interface (containerd, CRI-O), `none`, or `auto`: the first at the usual places.",
+        example: "/run/containerd/containerd.sock",
+        value: Value::Runtime(|c| &mut c.pods.cri),
+    },
+    Key {
+        path: "pods.docker",
+        doc: "The socket of the Docker engine or of Podman, `none`, or `auto`: the first at the usual places.",
+        example: "/run/docker.sock",
+        value: Value::Runtime(|c| &mut c.pods.docker),
+    },
+    Key {
+        path: "pods.labels",
+        doc: "Labels that series and events have besides, each with the label or annotation of the pod that it takes its value from.",
+        example: "{ app: app.kubernetes.io/name }",
+        value: Value::Labels(|c| &mut c.pods.labels),
     },
     Key { path: "compat", doc: "", example: "", value: Value::Elsewhere("is not in this release") },
     Key {

@@ -3,7 +3,7 @@
 use std::{fmt::Write, net::SocketAddrV4};
 
 use super::{
-    Config, FileSink, Module, Probe, Sink, StdoutSink,
+    Config, FileSink, Module, Probe, Runtime, Sink, StdoutSink,
     key::{CONFIG, FILE, Key, PROBE, STDOUT, Value},
     quantity::{show_percent, show_rate, show_size, show_time},
 };
@@ -126,6 +126,16 @@ fn shown<T>(value: &Value<T>, from: &mut T) -> Shown {
         }),
         Value::Any(place) => Some(json(place(from))),
         Value::Form(place) => Some(place(from).as_str().to_owned()),
+        Value::Runtime(place) => Some(match place(from) {
+            Runtime::Auto => "auto".to_owned(),
+            Runtime::None => "none".to_owned(),
+            Runtime::At(path) => plain_or_quoted(&path.to_string_lossy()),
+        }),
+        Value::Labels(place) if place(from).is_empty() => None,
+        Value::Labels(place) => {
+            let label = |(name, key): &(String, String)| format!("{}: {}", plain_or_quoted(name), plain_or_quoted(key));
+            Some(format!("{{ {} }}", place(from).iter().map(label).collect::<Vec<_>>().join(", ")))
+        }
         Value::Probes(_) | Value::Sinks(_) | Value::Elsewhere(_) => None,
     };
     set.map_or(Shown::Unset, Shown::Value)

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, path::PathBuf};
 
 use super::{
-    Config, Form, Module, Probe,
+    Config, Form, Module, Probe, Runtime,
     key::{CONFIG, Key, PROBE, Value},
     quantity::{
         parse_percent, parse_rate, parse_size, parse_time, quoted, show_percent, show_rate, show_size, show_time,
@@ -11,7 +11,11 @@ use super::{
     },
     yaml::{Entry, Fault, Kind, Node, Position},
 };
-use crate::{metric::family::is_reserved, nearest::did_you_mean};
+use crate::{
+    event,
+    metric::family::{is_label_name, is_reserved},
+    nearest::did_you_mean,
+};
 
 /// The defaults, with what `node` says put over them. Whatever is wrong is added to `faults`; the result is then of no use.
 pub fn config(node: &Node, folder: &Path, faults: &mut Vec<Fault>) -> Config {
@@ -80,6 +84,9 @@ impl Reader<'_> {
             (Value::Probes(place), Kind::Mapping(entries)) => {
                 *place(into) = Some(entries.iter().filter_map(|entry| self.probe(&name, entry)).collect());
             }
+            (Value::Labels(place), Kind::Mapping(entries)) => {
+                *place(into) = entries.iter().filter_map(|entry| self.pod_label(&name, entry)).collect();
+            }
             (Value::Sinks(place), Kind::List(nodes)) => *place(into) = self.sinks(&name, nodes),
             (Value::Any(place), kind) => {
                 if *kind != Kind::Null {
@@ -95,6 +102,30 @@ impl Reader<'_> {
                 if let Err(message) = scalar(key, self.folder, &entry.value, into) {
                     self.fault(entry.value.at, format!("`{name}`: {message}"));
                 }
+            }
+        }
+    }
+
+    fn pod_label(&mut self, section: &str, entry: &Entry) -> Option<(String, String)> {
+        let name = joined(section, &entry.key);
+        if !is_label_name(&entry.key) || event::is_refused(&entry.key) {
+            let message = format!(
+                "{} is no name for a label of pods: letters, digits and `_`, not beginning with a digit, and none of those that \
+                 series and events have anyway",
+                quoted(&entry.key)
+            );
+            self.fault(entry.at, message);
+            return None;
+        }
+        match &entry.value.kind {
+            Kind::Text(text) if !text.is_empty() => Some((entry.key.clone(), text.clone())),
+            Kind::Refused => None,
+            _ => {
+                let found = entry.value.found();
+                let message =
+                    format!("`{name}`: must be a key of pods' labels such as `app.kubernetes.io/name`; found {found}");
+                self.fault(entry.value.at, message);
+                None
             }
         }
     }
@@ -166,6 +197,8 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
         Value::Form(place) => *place(into) = form(text("`line` or `json`")?)?,
         Value::Probes(_) => return Err(wrong("a mapping of probe names")),
         Value::Sinks(_) => return Err(wrong("a list of sinks")),
+        Value::Labels(_) => return Err(wrong("a mapping of labels")),
+        Value::Runtime(place) => *place(into) = runtime(text("`auto`, `none` or a socket")?, folder)?,
         // These took their value before.
         Value::Any(_) | Value::Section | Value::Elsewhere(_) => {}
     }
@@ -175,6 +208,18 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("{} is no IP address with a port; to listen on all, `\"[::]:13119\"`", quoted(text)))
+}
+
+/// A socket as people write it: `/run/crio/crio.sock`, or `unix:///run/crio/crio.sock` as the kubelet does.
+fn runtime(text: &str, folder: &Path) -> Result<Runtime, String> {
+    match text.strip_prefix("unix://").unwrap_or(text) {
+        "auto" => Ok(Runtime::Auto),
+        "none" => Ok(Runtime::None),
+        other if !other.starts_with('/') && other.contains("://") => {
+            Err(format!("{} is asked by its Unix socket only: `/run/containerd/containerd.sock`", quoted(text)))
+        }
+        path => Ok(Runtime::At(folder.join(path))),
+    }
 }
 
 fn form(text: &str) -> Result<Form, String> {

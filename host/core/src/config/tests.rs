@@ -44,6 +44,8 @@ host_netns: /run/netns/node
 collection: { min_interval: 500ms, idle_interval: 1m, timeout: 2s }
 btf: vmlinux.btf
 hooks: { rate: 5/s, burst: 7, cpu: 0.5%, ring: 1MiB }
+cgroup_root: /host/cgroup
+pods: { cri: crio.sock, docker: none, labels: { app: app.kubernetes.io/name, team: team } }
 drain: 0s
 sinks:
   - stdout:
@@ -65,7 +67,14 @@ sinks:
         ..Probe::named("handshake")
     };
     let alpha = Probe { module: Some(Module::Builtin("sockstat".to_owned())), ..Probe::named("alpha") };
+    let label = |name: &str, key: &str| (name.to_owned(), key.to_owned());
     let expected = Config {
+        cgroup_root: "/host/cgroup".into(),
+        pods: Pods {
+            cri: Runtime::At("/etc/netsonde/crio.sock".into()),
+            docker: Runtime::None,
+            labels: vec![label("app", "app.kubernetes.io/name"), label("team", "team")],
+        },
         node: Some("worker-3".to_owned()),
         listen: "[::]:9999".parse().unwrap(),
         probes: Some(vec![Probe::named("zeta"), handshake, alpha]),
@@ -315,7 +324,9 @@ prop_compose! {
         port in any::<u16>(),
         ip in any::<std::net::IpAddr>(),
         probes in prop::option::of(prop::collection::btree_map("[a-z][a-z0-9_]{6,9}", probe(), 0..4)),
-        folders in prop::collection::vec("/[ -~]{0,20}", 5),
+        folders in prop::collection::vec("/[ -~]{0,20}", 6),
+        runtimes in [runtime(), runtime()],
+        labels in prop::collection::vec(("[a-z][a-z0-9_]{6,9}", "[ -~]{1,20}"), 0..3),
         (rate, burst, cpu, ring) in (1u64..=100_000, 1u64..=100_000, 1u64..=1_000_000, 65_536u64..=1 << 28),
         host_netns in prop::option::of("/[ -~]{0,20}"),
         min in 0u64..=1000,
@@ -340,7 +351,40 @@ prop_compose! {
             hooks: Hooks { rate, burst, cpu, ring },
             drain: millis(drain),
             sinks,
+            cgroup_root: folders[5].clone().into(),
+            pods: {
+                let [cri, docker] = runtimes;
+                let mut labels: Vec<(String, String)> = labels;
+                labels.sort();
+                labels.dedup_by(|a, b| a.0 == b.0);
+                Pods { cri, docker, labels }
+            },
         }
+    }
+}
+
+fn runtime() -> impl Strategy<Value = Runtime> {
+    let at = "/[ -~]{0,20}".prop_map(|path| Runtime::At(path.into()));
+    prop_oneof![Just(Runtime::Auto), Just(Runtime::None), at]
+}
+
+#[test]
+fn sockets_are_named_as_the_kubelet_names_them_too() {
+    let pods = |text: &str| read(text).map(|config| config.pods);
+    let at = |path: &str| Runtime::At(path.into());
+    assert_eq!(pods("pods: { cri: 'unix:///run/x.sock' }").unwrap().cri, at("/run/x.sock"));
+    assert_eq!(pods("pods: { docker: d.sock }").unwrap().docker, at("/etc/netsonde/d.sock"));
+    assert_eq!(pods("pods: { cri: none }").unwrap(), Pods { cri: Runtime::None, ..Pods::default() });
+    for (text, told) in [
+        ("pods: { cri: 'tcp://10.0.0.1:80' }", "by its Unix socket only"),
+        ("pods: { labels: { pod: app } }", "`pod` is no name for a label of pods"),
+        ("pods: { labels: { 9a: app } }", "is no name for a label"),
+        ("pods: { labels: { app: [] } }", "must be a key of pods' labels"),
+        ("pods: { labels: app }", "must be a mapping of labels"),
+        ("pods: { criu: x }", "cri"),
+    ] {
+        let errors = read(text).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].to_string().contains(told), "{text}: {errors:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether a probe's types of events can be shown: their names are keys in every form that an event has.
 
-use super::make::field_names;
+use super::{make::field_names, peer};
 use crate::probe::{EventType, Plan};
 use thiserror::Error;
 
@@ -9,7 +9,13 @@ pub const MAX_FIELDS: usize = 32;
 const MAX_NAME_BYTES: usize = 128;
 
 /// What the host itself says of every event.
-const REFUSED_FIELDS: [&str; 9] = ["type", "time", "node", "id", "probe", "netns", "namespace", "pod", "container"];
+const REFUSED_FIELDS: [&str; 10] =
+    ["type", "time", "node", "id", "probe", "netns", "namespace", "pod", "container", "labels"];
+
+/// Whether the host says this of events itself.
+pub fn is_refused(field: &str) -> bool {
+    REFUSED_FIELDS.contains(&field) || peer::NAMES.contains(&field)
+}
 
 /// What is wrong with the events of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

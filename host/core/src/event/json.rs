@@ -5,9 +5,10 @@ mod read;
 pub use read::{Json, NotRead, read};
 
 use super::{
-    Event, FieldValue, Rfc3339, Who,
+    Event, FieldValue, Peer, Rfc3339,
     text::{push_plain, push_quoted},
 };
+use crate::scope::Name;
 use std::io::Write;
 
 /// The form's version: it grows when a member is taken away or changes its meaning. New members may come at any time.
@@ -17,7 +18,9 @@ pub const VERSION: u64 = 1;
 ///
 /// `{"v":1,"id":"...","time":"...Z","unix_nanos":1,"node":"...","probe":"...","type":"...","netns":"host","fields":{"sport":1}}`
 ///
-/// Instead of `netns` a pod has `namespace` and `pod`. Integers are written whole, also those above 2^53; a float that is none of JSON's
+/// Instead of `netns` a pod has `namespace` and `pod`, and `container` if one of its containers is meant; `labels` is an object of the
+/// configured ones that it has. `peer_namespace` and `peer_pod` are whose the address at the other end is, where that is a pod of this node,
+/// and `peer_container` where it is a container without Kubernetes. Integers are written whole, also those above 2^53; a float that is none of JSON's
 /// numbers is a text (`"NaN"`).
 pub fn write(event: &Event, out: &mut Vec<u8>) {
     // Writing to a vector does not fail.
@@ -31,13 +34,11 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
     for (name, text) in [("node", &event.node), ("probe", &event.probe), ("type", &event.ty)] {
         member(out, name, text);
     }
-    match &event.scope {
-        None => {}
-        Some(Who::Netns(netns)) => member(out, "netns", netns),
-        Some(Who::Pod { namespace, pod }) => {
-            member(out, "namespace", namespace);
-            member(out, "pod", pod);
-        }
+    if let Some(name) = &event.scope {
+        who(out, name);
+    }
+    for (name, text) in event.peer.iter().flat_map(Peer::parts) {
+        member(out, name, text);
     }
     out.extend_from_slice(br#","fields":{"#);
     for (index, (name, value)) in event.fields.iter().enumerate() {
@@ -55,6 +56,30 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
 pub fn write_missed(missed: u64, out: &mut Vec<u8>) {
     // Writing to a vector does not fail.
     let _ = writeln!(out, r#"{{"missed":{missed}}}"#);
+}
+
+fn who(out: &mut Vec<u8>, name: &Name) {
+    if let Some(netns) = &name.netns {
+        member(out, "netns", netns);
+    }
+    for (key, text) in [("namespace", &name.namespace), ("pod", &name.pod), ("container", &name.container)] {
+        if !text.is_empty() {
+            member(out, key, text);
+        }
+    }
+    let mut labels = name.labels.iter().filter(|(_, value)| !value.is_empty()).peekable();
+    if labels.peek().is_some() {
+        out.extend_from_slice(br#","labels":{"#);
+        for (index, (label, value)) in labels.enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            push_quoted(out, label);
+            out.push(b':');
+            push_quoted(out, value);
+        }
+        out.push(b'}');
+    }
 }
 
 fn member(out: &mut Vec<u8>, name: &str, text: &str) {

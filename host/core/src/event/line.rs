@@ -1,7 +1,7 @@
 //! One event as one line of logfmt: for people, and for everything that reads `key=value`.
 
 use super::{
-    Event, Rfc3339, Who,
+    Event, Peer, Rfc3339,
     text::{breaks, push_plain, push_quoted},
 };
 use std::io::Write;
@@ -10,19 +10,19 @@ use std::io::Write;
 ///
 /// `type=TCPRESET_NOSOCK pod=web-1 namespace=shop protocol=TCP saddr=10.0.0.1 ... time=2026-11-21T12:00:00.123456789Z node=worker-3 id=...`
 ///
+/// Behind `namespace=` come `container=` and configured labels, and `peer_pod=` and `peer_namespace=`, where they are known.
 /// Where there is no pod, `netns=` stands for `pod=` and `namespace=`; where nobody is known, none of them. A value that is empty, or has a
 /// space, a quote, `=` or a control character in it, is in double quotes, as JSON escapes it.
 pub fn write(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"type=");
     push(out, &event.ty);
-    match &event.scope {
-        None => {}
-        Some(Who::Netns(netns)) => pair(out, "netns", netns),
-        Some(Who::Pod { namespace, pod }) => {
-            pair(out, "pod", pod);
-            pair(out, "namespace", namespace);
-        }
+    if let Some(name) = &event.scope {
+        let netns = name.netns.iter().map(|netns| ("netns", netns));
+        let pod = [("pod", &name.pod), ("namespace", &name.namespace), ("container", &name.container)];
+        netns.chain(pod).filter(|(_, text)| !text.is_empty()).for_each(|(key, text)| pair(out, key, text));
+        name.labels.iter().filter(|(_, value)| !value.is_empty()).for_each(|(label, value)| pair(out, label, value));
     }
+    event.peer.iter().flat_map(Peer::parts).for_each(|(name, text)| pair(out, name, text));
     for (name, value) in &event.fields {
         key(out, name);
         if let Some(text) = push_plain(out, value) {

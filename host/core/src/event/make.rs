@@ -1,11 +1,11 @@
 //! From a checked output to events.
 
-use super::{Event, EventId, FieldValue, MAX_TEXT, Origins, Who, origin::handle};
+use super::{Event, EventId, FieldValue, MAX_TEXT, Origins, Peer, origin::handle};
 use crate::{
     batch::{Column, Values},
     output::Checked,
     probe::{EventType, Events, Field, Plan},
-    scope::{ScopeId, Scopes},
+    scope::{Name, ScopeId, Scopes},
 };
 use std::{collections::HashMap, net::Ipv6Addr, sync::Arc};
 
@@ -14,11 +14,18 @@ use std::{collections::HashMap, net::Ipv6Addr, sync::Arc};
 pub struct Stamp {
     pub node: Arc<str>,
     pub probe: Arc<str>,
-    /// The id of the first one.
-    pub first: EventId,
 }
 
-/// The events of an output, at most `limit`: the earliest of them, in the order of their times.
+/// What one output makes.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// In the order of their times.
+    pub events: Vec<Event>,
+    /// Those of scopes whose names are not final yet (rule 6), in the same order, with nobody's name; see [`name`].
+    pub waiting: Vec<(ScopeId, Event)>,
+}
+
+/// The events of an output, at most `limit`: the earliest of them. Whoever keeps them gives them their ids.
 ///
 /// `output` was checked against `plan` and against the call that `origins` tells of. Rule 28: who it happened to is what the output says,
 /// else what the source row says.
@@ -29,32 +36,45 @@ pub fn events(
     scopes: &Scopes,
     stamp: &Stamp,
     limit: usize,
-) -> Vec<Event> {
+) -> Made {
     let mut maker = Maker {
         types: plan.events.iter().map(|_| None).collect(),
         texts: output.events.iter().map(|events| vec![HashMap::new(); events.fields.len()]).collect(),
-        who: HashMap::new(),
         scopes,
     };
-    let picked = earliest(&output.events, origins, limit).into_iter().enumerate();
-    let event = |(index, (unix_nanos, block, row)): (usize, (u64, usize, usize))| {
+    let mut made = Made::default();
+    for (unix_nanos, block, row) in earliest(&output.events, origins, limit) {
         let events = &output.events[block];
-        let names = maker.names(plan, events.ty)?;
+        let Some(names) = maker.names(plan, events.ty) else { continue };
         let scope = match &events.scopes {
             Some(scopes) => handle(scopes, row),
             None => origins.scope(events.answer, source_row(events, row)),
         };
-        Some(Event {
-            id: EventId { run: stamp.first.run, seq: stamp.first.seq + index as u64 },
+        let mut event = Event {
+            id: EventId::NONE,
             unix_nanos,
             node: stamp.node.clone(),
             probe: stamp.probe.clone(),
             ty: names.ty.clone(),
-            scope: scope.and_then(|scope| maker.who(scope)),
+            scope: None,
+            peer: None,
             fields: maker.fields(&names, block, &events.fields, row),
-        })
-    };
-    picked.filter_map(event).collect()
+        };
+        match scope.filter(|scope| scopes.is_held(*scope)) {
+            Some(held) => made.waiting.push((held, event)),
+            None => {
+                name(&mut event, scope, scopes);
+                made.events.push(event);
+            }
+        }
+    }
+    made
+}
+
+/// Writes into an event who it happened to, and who is at the other end.
+pub fn name(event: &mut Event, scope: Option<ScopeId>, scopes: &Scopes) {
+    event.scope = scope.and_then(|scope| scopes.get(scope)).map(|scope| scope.name.clone());
+    event.peer = Peer::of(&event.fields, scope, event.unix_nanos, scopes);
 }
 
 /// Time, place among the output's lists, and row of the earliest events.
@@ -115,7 +135,6 @@ struct Maker<'a> {
     types: Vec<Option<Arc<Names>>>,
     /// The texts of each column's dictionary that were met, by the output's lists and their columns.
     texts: Vec<Vec<HashMap<u32, Arc<str>>>>,
-    who: HashMap<ScopeId, Option<Who>>,
     scopes: &'a Scopes,
 }
 
@@ -125,8 +144,8 @@ impl Maker<'_> {
         Some(names.get_or_insert_with(|| Arc::new(Names::from(declared))).clone())
     }
 
-    fn who(&mut self, scope: ScopeId) -> Option<Who> {
-        self.who.entry(scope).or_insert_with(|| self.scopes.get(scope).map(Who::from)).clone()
+    fn who(&self, scope: ScopeId) -> Option<&'_ Arc<Name>> {
+        self.scopes.get(scope).map(|scope| &scope.name)
     }
 
     fn fields(&mut self, names: &Names, block: usize, columns: &[Column], row: usize) -> Vec<(Arc<str>, FieldValue)> {
@@ -138,12 +157,12 @@ impl Maker<'_> {
                     fields.extend(value.map(|value| (name.clone(), value)));
                 }
                 FieldKind::Scope([namespace_name, pod_name, netns_name]) => {
-                    match handle(column, row).and_then(|scope| self.who(scope)) {
-                        None => {}
-                        Some(Who::Netns(netns)) => fields.push((netns_name.clone(), FieldValue::Text(netns))),
-                        Some(Who::Pod { namespace, pod }) => fields.extend([
-                            (namespace_name.clone(), FieldValue::Text(namespace)),
-                            (pod_name.clone(), FieldValue::Text(pod)),
+                    let Some(name) = handle(column, row).and_then(|scope| self.who(scope)) else { continue };
+                    match &name.netns {
+                        Some(netns) => fields.push((netns_name.clone(), FieldValue::Text(netns.clone()))),
+                        None => fields.extend([
+                            (namespace_name.clone(), FieldValue::Text(name.namespace.clone())),
+                            (pod_name.clone(), FieldValue::Text(name.pod.clone())),
                         ]),
                     }
                 }

@@ -3,10 +3,9 @@ use crate::{
     batch::{Batch, Bitmap, Column, Values},
     output::{self, Shape},
     probe::{Answer, Call, CallKind, EventType, Events, Field, Output, Plan},
-    scope::{Scope, ScopeId, Scopes},
+    scope::{Name, Scope, ScopeId, Scopes},
 };
 use proptest::prelude::*;
-use std::time::Duration;
 
 /// The event with this sequence; even ones are of type `EVEN`.
 pub(super) fn event(seq: u64) -> Event {
@@ -16,9 +15,18 @@ pub(super) fn event(seq: u64) -> Event {
         node: "worker-3".into(),
         probe: "tcp_reset".into(),
         ty: if seq.is_multiple_of(2) { "EVEN" } else { "ODD" }.into(),
-        scope: Some(Who::Netns("host".into())),
+        scope: Some(netns("host")),
+        peer: None,
         fields: vec![("sport".into(), FieldValue::U64(seq))],
     }
+}
+
+fn netns(name: &str) -> Arc<Name> {
+    Arc::new(Name { netns: Some(name.into()), ..Name::default() })
+}
+
+fn pod(namespace: &str, pod: &str) -> Arc<Name> {
+    Arc::new(Name { namespace: namespace.into(), pod: pod.into(), ..Name::default() })
 }
 
 fn line_of(event: &Event) -> String {
@@ -45,7 +53,7 @@ fn reset() -> Event {
     ];
     Event {
         ty: "TCPRESET_NOSOCK".into(),
-        scope: Some(Who::Pod { namespace: "shop".into(), pod: "web-1".into() }),
+        scope: Some(pod("shop", "web-1")),
         fields: fields.into_iter().map(|(name, value)| (name.into(), value)).collect(),
         unix_nanos: 1_795_262_400_123_456_789,
         ..event(7)
@@ -58,7 +66,7 @@ fn the_line_form_is_exactly_this() {
     let fields = "protocol=TCP saddr=10.0.0.1 sport=1 daddr=10.0.0.2 dport=2 reason=NO_SOCKET \
                   time=2026-11-21T12:00:00.123456789Z node=worker-3 id=0123456789abcdef-7\n";
     assert_eq!(line_of(&event), format!("type=TCPRESET_NOSOCK pod=web-1 namespace=shop {fields}"));
-    event.scope = Some(Who::Netns("host".into()));
+    event.scope = Some(netns("host"));
     assert_eq!(line_of(&event), format!("type=TCPRESET_NOSOCK netns=host {fields}"));
     event.scope = None;
     assert_eq!(line_of(&event), format!("type=TCPRESET_NOSOCK {fields}"));
@@ -79,7 +87,7 @@ fn the_json_form_is_exactly_this() {
     let head = r#"{"v":1,"id":"0123456789abcdef-7","time":"2026-11-21T12:00:00.123456789Z","unix_nanos":1795262400123456789,"node":"worker-3","probe":"tcp_reset","type":"TCPRESET_NOSOCK","#;
     let fields = r#""fields":{"z":18446744073709551615,"a":-1,"loss":0.5,"nan":"NaN","up":true,"saddr":"2001:db8::1","text":"a \"b\"\n"}}"#;
     assert_eq!(json_of(&event), format!("{head}\"namespace\":\"shop\",\"pod\":\"web-1\",{fields}\n"));
-    event.scope = Some(Who::Netns("host".into()));
+    event.scope = Some(netns("host"));
     assert_eq!(json_of(&event), format!("{head}\"netns\":\"host\",{fields}\n"));
     (event.scope, event.fields) = (None, vec![]);
     assert_eq!(json_of(&event), format!("{head}\"fields\":{{}}}}\n"));
@@ -164,11 +172,14 @@ fn any_value() -> impl Strategy<Value = FieldValue> {
     ]
 }
 
-fn any_who() -> impl Strategy<Value = Who> {
-    prop_oneof![
-        any::<String>().prop_map(|name| Who::Netns(name.into())),
-        any::<[String; 2]>().prop_map(|[namespace, pod]| Who::Pod { namespace: namespace.into(), pod: pod.into() }),
-    ]
+fn any_who() -> impl Strategy<Value = Arc<Name>> {
+    let text = || any::<String>().prop_map(Arc::from);
+    let labels = prop::collection::vec(("[a-z]{1,4}", ".{1,4}"), 0..2);
+    let name = (prop::option::of(text()), text(), text(), text(), labels);
+    name.prop_map(|(netns, namespace, pod, container, labels)| {
+        let labels = labels.into_iter().map(|(label, value)| (label.into(), value.into())).collect();
+        Arc::new(Name { netns, namespace, pod, container, labels })
+    })
 }
 
 proptest! {
@@ -220,14 +231,9 @@ fn plan(fields: &[(&str, &str)]) -> Plan {
 fn scopes() -> Scopes {
     let mut scopes = Scopes::default();
     for (netns, namespace, pod) in [(Some("host"), "", ""), (Some("blue"), "", ""), (None, "shop", "web-1")] {
-        scopes.add(Scope {
-            netns: netns.map(str::to_owned),
-            namespace: namespace.into(),
-            pod: pod.into(),
-            first_seen: Duration::ZERO,
-            first_seen_unix: Duration::ZERO,
-            gone: None,
-        });
+        let netns = netns.map(Arc::from);
+        let name = Arc::new(Name { netns, namespace: namespace.into(), pod: pod.into(), ..Name::default() });
+        scopes.add(Scope { name, ..Scope::default() });
     }
     scopes
 }
@@ -258,8 +264,7 @@ fn of_rows(ty: u32, rows: &[u32], fields: Vec<Column>) -> Events {
 fn make(given: Vec<Events>, plan: &Plan, call: &Call, origins: &Origins, limit: usize) -> Vec<Event> {
     let (output, scopes) = (Output { events: given, ..Output::default() }, scopes());
     let checked = output::check(&output, plan, &Shape::from(call), &scopes).expect("the test's output is right");
-    let first = EventId { run: 1, seq: 10 };
-    events(checked, plan, origins, &scopes, &Stamp { node: "n".into(), probe: "p".into(), first }, limit)
+    events(checked, plan, origins, &scopes, &Stamp { node: "n".into(), probe: "p".into() }, limit).events
 }
 
 #[test]
@@ -284,12 +289,8 @@ fn rule_28_the_scope_is_the_events_own_else_scope_else_owner_else_netns_else_non
         let call = call(columns.iter().map(|(_, column)| column.clone()).collect(), 2);
         let origins = Origins::of_tables(&call, |_| &fields);
         let given = Events { scopes: own, ..of_rows(1, &[0, 1], vec![]) };
-        let name = |who: Who| match who {
-            Who::Netns(netns) => netns.to_string(),
-            Who::Pod { namespace, pod } => format!("{namespace}/{pod}"),
-        };
         let made = make(vec![given], &plan(&[]), &call, &origins, 9);
-        let who: Vec<Option<String>> = made.into_iter().map(|event| event.scope.map(name)).collect();
+        let who: Vec<Option<String>> = made.into_iter().map(|event| event.scope.map(|name| name.to_string())).collect();
         assert_eq!(who, want.map(|name| name.map(str::to_owned)), "{fields:?}");
     }
 }
@@ -303,7 +304,7 @@ fn rule_15_the_time_is_the_source_rows_and_events_come_in_its_order() {
     let given = || vec![of_rows(0, &[0, 1], vec![]), of_rows(1, &[2, 1], vec![]), nowhere.clone()];
     let made = |limit| -> Vec<(u64, u64, String)> {
         let events = make(given(), &plan(&[]), &call, &origins, limit);
-        events.into_iter().map(|event| (event.id.seq, event.unix_nanos, event.ty.to_string())).collect()
+        events.into_iter().zip(10..).map(|(event, seq)| (seq, event.unix_nanos, event.ty.to_string())).collect()
     };
     let all = [
         (10, 499_400, "RESET"),

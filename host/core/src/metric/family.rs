@@ -34,6 +34,13 @@ const RESERVED_PROBES: [&str; 13] = [
 /// The host's and Prometheus' own labels.
 const REFUSED_LABELS: [&str; 7] = ["namespace", "pod", "container", "node", "netns", "le", "quantile"];
 
+/// Whether a label of the configuration's may have this name: it has the form of one, and is none of those above.
+pub fn is_label_name(name: &str) -> bool {
+    let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let starts = name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+    starts && rest && name.len() <= 64 && !name.starts_with("__") && !REFUSED_LABELS.contains(&name)
+}
+
 /// What the page shows of a metric. Two metrics with equal families are the same to whoever reads the page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {

@@ -34,6 +34,14 @@ impl Histogram {
         self.sum = (self.sum + sum).clamp(f64::MIN, f64::MAX);
     }
 
+    /// Adds what another one of the same bounds has.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count = count.saturating_add(*more);
+        }
+        self.sum = (self.sum + other.sum).clamp(f64::MIN, f64::MAX);
+    }
+
     /// Back to nothing observed.
     pub fn clear(&mut self) {
         self.counts.fill(0);

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     probe::{MetricKind, Plan},
-    scope::ScopeId,
+    scope::{ScopeId, Scopes},
 };
 use apply::Scratch;
+use labels::{Who, render};
 use std::{collections::HashSet, time::Duration};
 use store::Store;
 
@@ -117,6 +118,14 @@ impl Registry {
         self.gone.insert(scope);
         for (store, _) in self.stores() {
             store.remove_states_of(scope);
+        }
+    }
+
+    /// A scope's name is final: what was held back of it is on the page from now on (rule 6).
+    pub fn settle_scope(&mut self, scope: ScopeId, scopes: &Scopes) {
+        for metric in self.probes.iter_mut().flat_map(|probe| &mut probe.metrics) {
+            let who = Who::new(metric.family.scoped, scope, scopes);
+            metric.store.settle(scope, |key| render(who, &metric.family.labels, key));
         }
     }
 

@@ -4,7 +4,6 @@ use crate::{
     probe::{EventType, Field},
     scope::Scope,
 };
-use std::time::Duration;
 
 fn field(name: &str, logical: &str) -> Field {
     Field { name: name.into(), logical: logical.into(), nullable: false, attributes: vec![] }
@@ -48,9 +47,7 @@ fn plan() -> Plan {
 fn scopes() -> Scopes {
     let mut scopes = Scopes::default();
     for _ in 0..2 {
-        let (namespace, pod, gone) = Default::default();
-        let (first_seen, first_seen_unix) = (Duration::ZERO, Duration::ZERO);
-        scopes.add(Scope { netns: Some("host".into()), namespace, pod, first_seen, first_seen_unix, gone });
+        scopes.add(Scope::default());
     }
     scopes
 }

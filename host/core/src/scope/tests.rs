@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod pods;
+
 fn found(inode: u64, name: Option<&str>) -> FoundNetns {
     FoundNetns { inode, name: name.map(str::to_owned), ..Default::default() }
 }

@@ -1,12 +1,11 @@
 //! A pass over the kernel's objects that says where other tables are read (rule 25).
 
-use super::ScopeOf;
 use crate::source::{
     hook::Owner,
     iter::{Passed, Program},
     table::TableRows,
 };
-use netsonde_core::{batch::Batch, query::Query};
+use netsonde_core::{batch::Batch, bpf::record::Scoping, query::Query};
 use std::{sync::Arc, time::Instant};
 
 #[derive(Debug)]
@@ -32,9 +31,9 @@ impl Chooser {
     ///
     /// # Errors
     /// Why there are none.
-    pub fn rows(&self, scope: ScopeOf, deadline: Instant) -> Result<(TableRows, Passed), String> {
+    pub fn rows(&self, scopes: &mut dyn Scoping, deadline: Instant) -> Result<(TableRows, Passed), String> {
         let program = self.program.as_ref().map_err(Clone::clone)?;
-        let mut passed = program.pass(deadline, scope).map_err(|error| error.to_string())?;
+        let mut passed = program.pass(deadline, scopes).map_err(|error| error.to_string())?;
         let batch: Batch = std::mem::take(&mut passed.batch);
         Ok((TableRows { batch, failed: Vec::new(), overflows: passed.overflows }, passed))
     }

@@ -8,7 +8,7 @@ use crate::source::{
 };
 use netsonde_core::{
     batch::{Batch, Column, ColumnBuilder, Values},
-    bpf::record::NetnsKey,
+    bpf::record::Scoping,
     query::{self, Asker},
     scope::ScopeId,
     table::{Catalogue, Hooks, Logical, Per, Table, TableColumn, Type},
@@ -106,7 +106,7 @@ impl Pass {
         proc: &[&Result<TableRows, String>],
         columns: &[TableColumn],
         deadline: Instant,
-        scope: &mut dyn FnMut(NetnsKey) -> ScopeId,
+        scopes: &mut dyn Scoping,
     ) -> Result<(TableRows, Passed), String> {
         let mut counts: BTreeMap<ScopeId, Counts> = BTreeMap::new();
         let mut failed = Vec::new();
@@ -119,7 +119,8 @@ impl Pass {
                 counts.tw += if index == 0 { second } else { 0 };
             }
         }
-        let passed = self.program.pass(deadline, scope).map_err(|error| format!("a pass over iter.socket: {error}"))?;
+        let passed =
+            self.program.pass(deadline, scopes).map_err(|error| format!("a pass over iter.socket: {error}"))?;
         let batch = self.answer(&passed);
         for (scope, [state, owned, requests, backlog]) in numbers(&batch) {
             // One that has come since the files were read is told next time.

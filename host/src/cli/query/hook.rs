@@ -13,21 +13,18 @@ use crate::{
     },
     bpf::kallsyms::Symbols,
     cli::{Failure, load, print},
-    source::{
-        hook::{Figures, HookError, Hooks, Limits, Owner, Reader},
-        iter::Tasks,
-    },
+    source::hook::{Figures, HookError, Hooks, Limits, Owner, Reader},
 };
 use netsonde_core::{
     batch::{Batch, Column},
     bpf::{compile::Budget, program::figure},
     query,
     scope::Scopes,
+    table,
 };
 use std::{
-    sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// How long without a word of it.
@@ -37,9 +34,14 @@ const DEFAULT: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits { ring_bytes: 8 << 20, rows: Budget { rate: 10_000, burst: 10_000 }, cpu: 1.0 };
 
 impl Query {
-    pub(super) fn run_hook(&self, query: &query::Query, places: Places, tasks: Option<Tasks>) -> Result<(), Failure> {
+    pub(super) fn run_hook(
+        &self,
+        query: &query::Query,
+        places: Places,
+        hooks_of: &table::Hooks,
+    ) -> Result<(), Failure> {
         let (hooks, reader) = Hooks::new(LIMITS).map_err(Failure::failed)?;
-        let namespaces = Namespaces::new(places.clone(), Arc::new(Mutex::new(Scopes::default())), tasks, clock);
+        let namespaces = load::namespaces(places.clone(), hooks_of);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let symbols = Symbols::new(&places.proc_root);
@@ -67,7 +69,7 @@ impl Query {
     fn groups(&self, query: &query::Query, hooks: &Hooks, namespaces: &Namespaces, mut symbols: Symbols) {
         hooks.collect();
         let mut whose = Whose::new(namespaces);
-        let Some((batch, partial)) = hooks.groups(0, &mut |netns| whose.scope(netns)) else { return };
+        let Some((batch, partial)) = hooks.groups(0, &mut whose) else { return };
         let names = Names::new(query, &batch, &mut symbols);
         let columns: Vec<&Column> = batch.columns.iter().collect();
         let scopes = namespaces.scopes();
@@ -90,7 +92,7 @@ impl Query {
         let mut left = self.count.unwrap_or(usize::MAX);
         while left > 0 {
             let wait = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            let all = reader.read(hooks, wait, &mut |netns| whose.scope(netns)).map_err(Failure::failed)?;
+            let all = reader.read(hooks, wait, &mut whose).map_err(Failure::failed)?;
             for rows in &all {
                 let names = Names::new(query, &rows.batch, &mut symbols);
                 let columns: Vec<&Column> = rows.batch.columns.iter().collect();
@@ -168,9 +170,4 @@ fn warn_of_losses(figures: &Figures) {
     if figures.missed > 0 {
         print::warn(&format!("{} passings were missed, as they interrupted another one", figures.missed));
     }
-}
-
-pub(super) fn clock() -> (Duration, Duration) {
-    let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    (unix, unix)
 }

@@ -8,7 +8,10 @@ use super::{
 use crate::source::hook::{HookId, Hooks, Limits, Owner, Reader, Rows};
 use netsonde_core::{
     batch::{Batch, Column, Values},
-    bpf::{compile::Budget, record::NetnsKey},
+    bpf::{
+        compile::Budget,
+        record::{NetnsKey, Scoping},
+    },
     query::{self, Asker, Query},
     scope::ScopeId,
     table::Catalogue,
@@ -154,7 +157,7 @@ fn wait(
     reader: &mut Reader,
     watches: &[Result<Watch, String>],
     watched: &mut [Watched],
-    scope: &mut dyn FnMut(NetnsKey) -> ScopeId,
+    scopes: &mut dyn Scoping,
 ) -> Result<(), Trouble> {
     let until = Instant::now() + PATIENCE;
     while watched.iter().any(|watched| watched.unseen() > 0) {
@@ -162,7 +165,7 @@ fn wait(
         if left.is_zero() {
             break;
         }
-        for rows in reader.read(hooks, left, scope)? {
+        for rows in reader.read(hooks, left, scopes)? {
             let is_its = |watch: &Result<Watch, String>| matches!(watch, Ok(Watch { ids: Some((id, _)), .. }) if *id == rows.hook);
             if let Some(index) = watches.iter().position(is_its) {
                 note(&rows, &mut watched[index].expected, now());
@@ -195,8 +198,8 @@ fn note(rows: &Rows, expected: &mut [Expected], here: u64) {
     }
 }
 
-fn counted(hooks: &Hooks, id: HookId, query: &Query, scope: &mut dyn FnMut(NetnsKey) -> ScopeId) -> u64 {
-    let Some((groups, partial)) = hooks.groups(id, scope) else { return 0 };
+fn counted(hooks: &Hooks, id: HookId, query: &Query, scopes: &mut dyn Scoping) -> u64 {
+    let Some((groups, partial)) = hooks.groups(id, scopes) else { return 0 };
     let columns: Vec<&Column> = groups.columns.iter().collect();
     let batch = query.run_groups(groups.rows, &columns, &partial, &|_: ScopeId| None).batch;
     let ours = (0..batch.rows).filter(|&row| number(&batch, 0, row) == Some(OURS.into()));

@@ -6,10 +6,9 @@ use netsonde_core::{
     batch::{Batch, Column, ColumnBuilder},
     bpf::{
         compile::Compiled,
-        record::{Decoder, NetnsKey, head, netns, word},
+        record::{Decoder, Scoping, head, netns, word},
     },
     query::Query,
-    scope::ScopeId,
 };
 use std::{
     collections::BTreeMap,
@@ -65,16 +64,11 @@ impl Reader {
         self.gathered.is_empty()
     }
 
-    /// Waits for rows, at most so long, and gives those that are due. An empty answer means: ask again. `scope` gives a namespace's handle.
+    /// Waits for rows, at most so long, and gives those that are due. An empty answer means: ask again.
     ///
     /// # Errors
     /// If the kernel does not let the ring be waited for.
-    pub fn read(
-        &mut self,
-        hooks: &Hooks,
-        wait: Duration,
-        scope: &mut dyn FnMut(NetnsKey) -> ScopeId,
-    ) -> Result<Vec<Rows>, BpfError> {
+    pub fn read(&mut self, hooks: &Hooks, wait: Duration, whose: &mut dyn Scoping) -> Result<Vec<Rows>, BpfError> {
         if self.gathered.is_empty() && !self.ring.wait(wait)? {
             return Ok(Vec::new());
         }
@@ -91,7 +85,7 @@ impl Reader {
             let Some(gathered) = self.gathered.remove(&id) else { continue };
             // Rows of a program that has gone in between belong to nobody.
             let Some((query, compiled)) = hooks.meaning(id) else { continue };
-            rows.extend(gathered.decode(id, &query, &compiled, scope));
+            rows.extend(gathered.decode(id, &query, &compiled, whose));
         }
         Ok(rows)
     }
@@ -111,22 +105,16 @@ fn gather(all: &mut BTreeMap<HookId, Gathered>, record: &[u8], now: Instant) {
 
 impl Gathered {
     /// In batches. Rule 15: rows of several CPUs lie in the ring as they were reserved; they are given in the order of their time.
-    fn decode(
-        mut self,
-        id: HookId,
-        query: &Arc<Query>,
-        compiled: &Compiled,
-        scope: &mut dyn FnMut(NetnsKey) -> ScopeId,
-    ) -> Vec<Rows> {
+    fn decode(mut self, id: HookId, query: &Arc<Query>, compiled: &Compiled, whose: &mut dyn Scoping) -> Vec<Rows> {
         self.records.sort_by_key(|(time, ..)| *time);
         let batch = |records: &[(u64, u32, u32)]| {
             let mut decoder = Decoder::new(&compiled.cells, &query.columns, head::PRESENT as usize);
             let mut scopes = ColumnBuilder::u32();
             for &(_, begin, end) in records {
                 let record = &self.bytes[begin as usize..end as usize];
-                decoder.push(record, scope);
+                decoder.push(record, whose);
                 match netns(record, head::NETNS as usize) {
-                    Some(netns) => scopes.push_u64(scope(netns).into()),
+                    Some(netns) => scopes.push_u64(whose.netns(netns).into()),
                     None => scopes.push_null(),
                 }
             }

@@ -38,10 +38,10 @@ pub(super) fn touches(columns: &[&Access], arguments: &[Argument], socket: Optio
     let found = |path: &Path| arguments.get(path.argument as usize).is_some_and(|of| of.slot == Slot::Found);
     let mut all: Vec<Touch> = columns
         .iter()
-        .filter_map(|access| match access {
-            Access::Path(path) if found(path) => first_read(path),
-            Access::Computed(computed) => socket.and_then(|socket| computed_read(*computed, socket)),
-            _ => None,
+        .flat_map(|access| match access {
+            Access::Path(path) if found(path) => first_read(path).into_iter().collect(),
+            Access::Computed(computed) => socket.map_or_else(Vec::new, |socket| computed_reads(*computed, socket)),
+            _ => Vec::new(),
         })
         .collect();
     // Those that need no cast first.
@@ -79,17 +79,19 @@ fn first_read(path: &Path) -> Option<Touch> {
     Some(Touch { of, offset: base + offset, size })
 }
 
-fn computed_read(computed: Computed, socket: &Socket) -> Option<Touch> {
-    let (offset, size) = match computed {
-        Computed::Netns | Computed::Owner => (socket.net, 8),
-        Computed::Protocol => socket.protocol,
-        Computed::Cgroup => (socket.cgroup?[0], 8),
-        Computed::Laddr => (socket.v6_rcv_saddr, 8),
-        Computed::Raddr => (socket.v6_daddr, 8),
-        Computed::Family | Computed::Lport | Computed::Rport => (socket.family, 2),
-        _ => return None,
+fn computed_reads(computed: Computed, socket: &Socket) -> Vec<Touch> {
+    let cgroup = socket.cgroup.map(|[cgroup, ..]| (cgroup, 8));
+    let reads = match computed {
+        Computed::Netns => [Some((socket.net, 8)), None],
+        Computed::Owner => [Some((socket.net, 8)), cgroup],
+        Computed::Protocol => [Some(socket.protocol), None],
+        Computed::Cgroup => [cgroup, None],
+        Computed::Laddr => [Some((socket.v6_rcv_saddr, 8)), None],
+        Computed::Raddr => [Some((socket.v6_daddr, 8)), None],
+        Computed::Family | Computed::Lport | Computed::Rport => [Some((socket.family, 2)), None],
+        _ => [None, None],
     };
-    Some(Touch { of: None, offset, size })
+    reads.into_iter().flatten().map(|(offset, size)| Touch { of: None, offset, size }).collect()
 }
 
 impl Emit<'_> {

@@ -12,8 +12,10 @@ use super::{
 /// The largest offset that a load can have.
 pub(super) const MAX_OFFSET: u32 = i16::MAX as u32;
 
-/// TCP states of sockets that are no full ones: `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` of include/net/tcp_states.h, which is stable.
-pub(super) const NOT_FULL: [i32; 2] = [6, 12];
+/// TCP states of sockets that are no full ones (include/net/tcp_states.h, which is stable).
+pub(super) const TIME_WAIT: i32 = 6;
+pub(super) const NEW_SYN_RECV: i32 = 12;
+pub(super) const NOT_FULL: [i32; 2] = [TIME_WAIT, NEW_SYN_RECV];
 
 /// The pointers that more than one column is read through, or that more than one way goes on from. Shorter ones first.
 pub(super) fn shared(columns: &[&Access]) -> Vec<(u32, Vec<Hop>)> {

@@ -7,7 +7,7 @@ use super::{
         hook::Way,
     },
     emit::Emit,
-    paths::NOT_FULL,
+    paths::{NEW_SYN_RECV, NOT_FULL, TIME_WAIT},
 };
 
 /// Address families (include/linux/socket.h): macros, so not in BTF, but the same everywhere.
@@ -178,12 +178,35 @@ impl Emit<'_> {
     /// R1 = the number of the socket's cgroup.
     pub fn cgroup(&mut self, absent: Label) {
         let Some(socket) = self.hook.layout.socket.clone() else { return self.asm.jump(absent) };
-        let Some([cgroup, node, id]) = socket.cgroup else { return self.asm.jump(absent) };
+        let Some(steps) = socket.cgroup else { return self.asm.jump(absent) };
         self.socket(absent);
         self.asm.load(1, R2, R1, socket.state as i32);
         for state in NOT_FULL {
             self.asm.jump_if(Jump::Eq, R2, state, absent);
         }
+        self.number_of_cgroup(steps, absent);
+    }
+
+    /// R1 = the number of the cgroup that owns the socket: of a request, the listener's.
+    pub fn owner_cgroup(&mut self, absent: Label) {
+        let Some(socket) = self.hook.layout.socket.clone() else { return self.asm.jump(absent) };
+        let Some(steps) = socket.cgroup else { return self.asm.jump(absent) };
+        // What the verifier takes for a number, or for another pointer, must be cast.
+        let (Some(listener), Some(_)) = (socket.listener, self.hook.layout.cast) else { return self.cgroup(absent) };
+        let full = self.asm.label();
+        self.socket(absent);
+        self.asm.load(1, R2, R1, socket.state as i32);
+        self.asm.jump_if(Jump::Eq, R2, TIME_WAIT, absent);
+        self.asm.jump_if(Jump::Ne, R2, NEW_SYN_RECV, full);
+        self.load(8, R1, listener);
+        self.asm.jump_if(Jump::Eq, R1, 0, absent);
+        self.asm.place(full);
+        self.cast(socket.id);
+        self.number_of_cgroup(steps, absent);
+    }
+
+    /// R1 = the number of the cgroup of the full socket in R1.
+    fn number_of_cgroup(&mut self, [cgroup, node, id]: [u32; 3], absent: Label) {
         for offset in [cgroup, node] {
             self.load(8, R1, offset);
             self.asm.jump_if(Jump::Eq, R1, 0, absent);

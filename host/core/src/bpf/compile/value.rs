@@ -161,13 +161,13 @@ impl Emit<'_> {
         let at = at + cell.offset as i32;
         let (absent, done) = (self.asm.label(), self.asm.label());
         match cell.form {
-            Form::Netns => {
-                let slot = if access == &Access::Computed(Computed::Owner) { self.owner } else { self.netns };
-                for part in [0, 8] {
-                    self.asm.load(8, R1, FP, slot.unwrap_or(self.scratch) + part);
-                    self.asm.store(8, base, at + part, R1);
-                }
-                return;
+            Form::Netns => return self.namespace_words(self.netns, base, at),
+            Form::Owner => {
+                self.namespace_words(self.owner, base, at);
+                self.asm.store_imm(8, base, at + 16, 0);
+                self.owner_cgroup(absent);
+                self.asm.store(8, base, at + 16, R1);
+                return self.asm.place(absent);
             }
             Form::Bit => self.number(access, absent),
             Form::Number => {
@@ -186,6 +186,14 @@ impl Emit<'_> {
             self.asm.store_imm(8, base, at + 8 * word as i32, 0);
         }
         self.asm.place(done);
+    }
+
+    /// Writes cookie and inode of a namespace on the stack.
+    fn namespace_words(&mut self, slot: Option<i32>, base: Reg, at: i32) {
+        for part in [0, 8] {
+            self.asm.load(8, R1, FP, slot.unwrap_or(self.scratch) + part);
+            self.asm.store(8, base, at + part, R1);
+        }
     }
 
     /// R8 is only ever added to: a program that branches on it would double the verifier's work with each column.

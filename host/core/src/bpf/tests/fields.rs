@@ -35,7 +35,7 @@ fn members_are_found_in_anonymous_structs_and_unions() {
         ("sk_buff", "dev_scratch", 16, "u64"),
         ("sk_buff", "rbnode", 0, "u64[3]"),
         ("net_device", "name", 0, "char[16]"),
-        ("sock", "sk_data_ready", 88, "function *"),
+        ("sock", "sk_data_ready", 96, "function *"),
     ] {
         let found = member(&btf, of, name);
         assert_eq!(btf.describe(found.ty), ty, "{of}.{name}");

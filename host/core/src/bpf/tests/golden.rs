@@ -89,6 +89,8 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT netns, protocol, count(*), sum(sk.sk_mark), max(sk.sk_err) FROM iter.socket GROUP BY netns, protocol",
     ),
     ("pass_of_tasks", "SELECT netns, count(*) FROM iter.task GROUP BY netns"),
+    ("owner_rows", "SELECT netns, owner, lport FROM hook.kfree_skb WHERE owner IS NOT NULL"),
+    ("owner_groups", "SELECT owner, count(*), sum(sk.sk_mark) FROM iter.socket GROUP BY owner"),
     ("computed", "SELECT owner, cgroup, family, protocol, cpu, pid, comm FROM hook.tcp_retransmit_skb"),
 ];
 
@@ -124,7 +126,7 @@ fn programs_are_as_they_were() {
 
 #[test]
 fn programs_for_kernels_without_a_cast_are_as_they_were() {
-    for name in ["tcp_reset_sent_rows", "packet_loss_rows", "packet_loss_drops"] {
+    for name in ["tcp_reset_sent_rows", "packet_loss_rows", "packet_loss_drops", "owner_rows"] {
         let (_, sql) = QUERIES.iter().find(|(other, _)| *other == name).unwrap();
         compare(&format!("{name}_without_cast"), &text(sql, kernel::WITHOUT_CAST));
     }

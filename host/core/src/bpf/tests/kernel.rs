@@ -18,7 +18,7 @@ pub struct Options {
     pub reason: bool,
     /// CONFIG_IPV6.
     pub ipv6: bool,
-    /// CONFIG_SOCK_CGROUP_DATA.
+    /// CONFIG_SOCK_CGROUP_DATA, as it is since Linux 5.15.
     pub cgroup: bool,
     /// `file.f_ref` (Linux 6.13), which was `f_count` before.
     pub file_ref: bool,
@@ -118,7 +118,9 @@ fn sockets(types: &mut Types, options: Options) {
         &[": addresses", ": ports", "skc_family: __u16", "skc_state: volatile u8", "skc_reuse: u8 : 4"],
         &["skc_reuseport: u8 : 1", "skc_net: possible_net_t"][..],
         v6,
+        &[": flags_or_listener"],
     ];
+    types.anonymous_union("flags_or_listener", &["skc_flags: u64", "skc_listener: *sock"]);
     types.structure("sock_common", &common.concat());
     types.structure("atomic", &["counter: int"]);
     types.typedef("atomic_t", "atomic");

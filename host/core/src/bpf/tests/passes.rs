@@ -3,7 +3,7 @@
 use super::{
     kernel::{self, NEW, Options},
     run::Machine,
-    world::{BOUNDLESS, Names, World, scope},
+    world::{BOUNDLESS, Names, Whose, World},
 };
 use crate::{
     batch::Column,
@@ -52,6 +52,12 @@ impl World {
         process.fd += 1;
         // The upper half of the descriptor's word may be anything.
         self.run(&[meta, process.task, 0xabcd_0000_0000 | process.fd, file]);
+    }
+
+    /// The pass comes to this socket with a process of its own.
+    pub fn meet_once(&mut self, sock: u64) {
+        let (mut process, file) = (self.process(77, 1), self.file(sock, 1));
+        self.meet(&mut process, file);
     }
 
     fn tcp(&mut self, port: u16) -> u64 {
@@ -347,7 +353,7 @@ fn rule_25_a_pass_tells_each_namespace_once_that_a_table_is_read_in() {
         world.meet(&mut process, file);
     }
     world.collect(0);
-    let (batch, _) = world.totals.rows(&world.query, &world.compiled, &mut scope);
+    let (batch, _) = world.totals.rows(&world.query, &world.compiled, &mut Whose);
     let columns: Vec<&Column> = batch.columns.iter().collect();
     assert_eq!(world.query.namespaces(batch.rows, &columns, &Names), (vec![500, 502], 0));
 }

@@ -87,11 +87,8 @@ fn sockets_in_time_wait_are_read_as_far_as_they_go() {
     let mut world = World::new(sql);
     let net = world.net(7, 70);
     let sk = world.socket(0, ("10.0.0.1", 80), ("10.0.0.2", 40_000), net);
-    let (cgroup, node) = (world.object("cgroup"), world.object("kernfs_node"));
-    world.set(sk, "sock", "sk_cgrp_data.cgroup", cgroup);
-    world.set(cgroup, "cgroup", "kn", node);
-    world.set(node, "kernfs_node", "id", 4711);
-    assert_eq!(world.row(&[sk]), "0 10.0.0.1 80 10.0.0.2 40000 4711 7 7");
+    world.put_into_cgroup(sk, 4711);
+    assert_eq!(world.row(&[sk]), "0 10.0.0.1 80 10.0.0.2 40000 4711 7 4711007");
     for state in [6, 12] {
         world.set(sk, "sock_common", "skc_state", state);
         assert_eq!(world.row(&[sk]), "6 10.0.0.1 80 10.0.0.2 40000 NULL 7 7");

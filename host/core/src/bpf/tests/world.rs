@@ -9,7 +9,7 @@ use crate::{
     bpf::{
         btf::{Btf, Kind, Member},
         compile::{Budget, CompileError, Compiled, compile},
-        record::{Decoder, NetnsKey, head},
+        record::{Decoder, NetnsKey, OwnerKey, Scoping, head},
         totals::Totals,
     },
     query::{Asker, Naming, Query, plan},
@@ -43,8 +43,17 @@ impl Naming for Names {
     }
 }
 
-pub fn scope(key: NetnsKey) -> ScopeId {
-    key.cookie as ScopeId
+/// A namespace's scope is its cookie, an owner's has its cgroup before that.
+pub struct Whose;
+
+impl Scoping for Whose {
+    fn netns(&mut self, netns: NetnsKey) -> ScopeId {
+        netns.cookie as ScopeId
+    }
+
+    fn owner(&mut self, owner: OwnerKey) -> ScopeId {
+        1000 * owner.cgroup as ScopeId + self.netns(owner.netns)
+    }
 }
 
 pub struct World {
@@ -170,7 +179,7 @@ impl World {
     /// What the records in the ring say, by the query's table.
     pub fn decoded(&self) -> Batch {
         let mut decoder = Decoder::new(&self.compiled.cells, &self.query.columns, head::PRESENT as usize);
-        self.machine.ring.iter().for_each(|record| decoder.push(record, &mut scope));
+        self.machine.ring.iter().for_each(|record| decoder.push(record, &mut Whose));
         decoder.finish()
     }
 
@@ -191,7 +200,7 @@ impl World {
     /// What a pass has handed to its reader, as text.
     pub fn handed_out(&self) -> Vec<String> {
         let mut decoder = Decoder::new(&self.compiled.cells, &self.query.columns, 0);
-        self.machine.seq.iter().for_each(|row| decoder.push(row, &mut scope));
+        self.machine.seq.iter().for_each(|row| decoder.push(row, &mut Whose));
         let batch = decoder.finish();
         let columns: Vec<&Column> = batch.columns.iter().collect();
         show(&self.query.run_pass(batch.rows, &columns, &Names).batch)
@@ -207,7 +216,7 @@ impl World {
 
     /// The rows that a probe gets of what was collected, sorted.
     pub fn grouped(&self) -> Vec<String> {
-        let (batch, partial) = self.totals.rows(&self.query, &self.compiled, &mut scope);
+        let (batch, partial) = self.totals.rows(&self.query, &self.compiled, &mut Whose);
         let columns: Vec<&Column> = batch.columns.iter().collect();
         let answered = self.query.run_groups(batch.rows, &columns, &partial, &Names);
         let mut rows = show(&answered.batch);

@@ -1,8 +1,13 @@
 //! JSON lines back to events: for those who ask a running agent.
 
-use crate::event::{Event, EventId, FieldValue, Who};
+use crate::{
+    event::{Event, EventId, FieldValue, Peer},
+    scope::Name,
+};
 use serde_json::{Deserializer, Value};
 use std::sync::Arc;
+
+use crate::event::peer::NAMES as PARTS;
 
 /// What one line is.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +46,8 @@ pub fn read(line: &str) -> Result<Json, NotRead> {
         node: members.text("node")?,
         probe: members.text("probe")?,
         ty: members.text("type")?,
-        scope: match (members.text("netns"), members.text("namespace"), members.text("pod")) {
-            (Ok(netns), ..) => Some(Who::Netns(netns)),
-            (_, Ok(namespace), Ok(pod)) => Some(Who::Pod { namespace, pod }),
-            _ => None,
-        },
+        scope: members.who()?.map(Arc::new),
+        peer: members.peer(),
         fields: fields?,
     }))
 }
@@ -79,6 +81,31 @@ impl<'l> Members<'l> {
     fn text(&self, name: &'static str) -> Result<Arc<str>, NotRead> {
         let text: Result<String, _> = serde_json::from_str(self.raw(name)?);
         text.map(Into::into).map_err(|_| NotRead::Member(name))
+    }
+
+    /// A text that is left out where it is empty.
+    fn text_or_empty(&self, name: &'static str) -> Arc<str> {
+        self.text(name).unwrap_or_default()
+    }
+
+    fn who(&self) -> Result<Option<Name>, NotRead> {
+        let label = |(name, raw): (String, &str)| Ok((name.into(), serde_json::from_str::<String>(raw)?.into()));
+        let labels = self.raw("labels").map_or(Ok(Members(Vec::new())), Members::of)?;
+        let name = Name {
+            netns: self.text("netns").ok(),
+            namespace: self.text_or_empty("namespace"),
+            pod: self.text_or_empty("pod"),
+            container: self.text_or_empty("container"),
+            labels: labels.0.into_iter().map(label).collect::<Result<_, NotRead>>()?,
+        };
+        Ok((name != Name::default()).then_some(name))
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        let [namespace, pod, container] = PARTS.map(|name| self.text_or_empty(name));
+        let peer = Peer { namespace, pod, container };
+        let is_known = peer.parts().next().is_some();
+        is_known.then_some(peer)
     }
 
     fn number(&self, name: &'static str) -> Result<u64, NotRead> {

@@ -5,12 +5,12 @@
 
 use super::{
     Limits, Metric, Now, ProbeId, Registry,
-    labels::{Encoder, Who, handle, other_key, render},
+    labels::{Encoder, Who, handle, held_labels, other_key, render},
     store::{Data, Index, State},
 };
 use crate::{
     batch::Column,
-    metric::{histogram::Histogram, value::Value},
+    metric::{family::Family, histogram::Histogram, value::Value},
     output::{Checked, Given, OutputError, Owner},
     probe::{Buckets, MetricKind, Operation, Samples},
     scope::{ScopeId, Scopes},
@@ -71,6 +71,14 @@ impl Applied {
 
     fn add(&mut self, reason: Reason) {
         self.counts[reason as usize] += 1;
+    }
+}
+
+/// The labels of a new series: until its scope has its name they are no page's.
+fn labels(who: Who<'_>, family: &Family, scope: ScopeId, key: &[u8]) -> String {
+    match who.scope() {
+        Some(who) if who.held.is_some() => held_labels(scope, key),
+        _ => render(who, &family.labels, key),
     }
 }
 
@@ -242,6 +250,11 @@ impl Pass<'_> {
                 continue;
             }
             let (target, is_first) = self.find_row(metric, rows, row, is_once);
+            // Rule 6: nothing is lost, as a state and a total come again.
+            if is_once && self.scratch.encoder.held {
+                self.scratch.targets.push(ABSENT);
+                continue;
+            }
             if is_once && !is_first {
                 return Err(OutputError::Twice { owner: Owner::Metric(metric.name.clone()), given: rows.given, row });
             }
@@ -368,7 +381,7 @@ impl Pass<'_> {
             return Ok(other);
         }
         let who = Who::new(family.scoped, scope, self.scopes);
-        let labels = render(who, &family.labels, &key);
+        let labels = labels(who, family, scope, &key);
         let data = self.data(metric, who);
         metric.store.admit((scope, &key), labels, data, true).ok_or(Reason::SeriesBudget)
     }
@@ -377,7 +390,7 @@ impl Pass<'_> {
     fn admit(&self, metric: &mut Metric, scope: ScopeId) -> Option<Index> {
         let who = Who::new(metric.family.scoped, scope, self.scopes);
         let key = &self.scratch.encoder.key;
-        let labels = render(who, &metric.family.labels, key);
+        let labels = labels(who, &metric.family, scope, key);
         let data = self.data(metric, who);
         metric.store.admit((scope, key), labels, data, false)
     }

@@ -3,7 +3,7 @@
 use crate::{
     batch::{Column, Values},
     metric::{exposition::push_label, family::Label},
-    scope::{Scope, ScopeId, Scopes},
+    scope::{Name, Scope, ScopeId, Scopes},
 };
 use foldhash::fast::RandomState;
 use std::{hash::BuildHasher, io::Write, net::Ipv6Addr};
@@ -61,6 +61,8 @@ pub(super) struct Encoder {
     pub part: Vec<u8>,
     /// What became of its labels, and of its part.
     pub change: Change,
+    /// Whether one of its labels is somebody whose name is not final yet.
+    pub held: bool,
 }
 
 /// How a row's texts differ from what the probe gave.
@@ -100,7 +102,7 @@ impl Encoder {
     pub fn encode(&mut self, row: usize, labels: &[Label], columns: &[Column], scopes: &Scopes) {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
-        self.change = Change::default();
+        (self.change, self.held) = (Change::default(), false);
         for (index, (label, column)) in labels.iter().zip(columns).enumerate() {
             match label {
                 Label::Text(_) => {
@@ -111,6 +113,7 @@ impl Encoder {
                     let scope = handle(Some(column), row);
                     // Different scopes may have equal texts; what is said of each is not said twice.
                     self.note(Change { cut: false, identity: self.hasher.hash_one(scope) | 1 });
+                    self.held |= scopes.is_held(scope);
                     for text in describe(scopes.get(scope)) {
                         let change = push_text(&mut key, text.as_bytes(), self.limit, &self.hasher);
                         self.note(change);
@@ -238,8 +241,9 @@ fn describe(scope: Option<&Scope>) -> [&str; 4] {
     match scope {
         None => ["", "", "", ""],
         Some(scope) => {
-            let kind = if scope.netns.is_some() { "netns" } else { "pod" };
-            [&scope.namespace, &scope.pod, "", kind]
+            let name = &scope.name;
+            let kind = if name.netns.is_some() { "netns" } else { "pod" };
+            [&name.namespace, &name.pod, "", kind]
         }
     }
 }
@@ -255,8 +259,8 @@ pub(super) fn render(who: Who<'_>, labels: &[Label], key: &[u8]) -> String {
     let mut text = String::with_capacity(64 + key.len());
     match who {
         Who::Node => {}
-        Who::Nobody => push_who(&mut text, None, "", ""),
-        Who::Scope(scope) => push_who(&mut text, scope.netns.as_deref(), &scope.namespace, &scope.pod),
+        Who::Nobody => push_who(&mut text, &Name::default()),
+        Who::Scope(scope) => push_who(&mut text, &scope.name),
     }
     let names = labels.iter().flat_map(Label::names);
     for (name, value) in names.zip(key.split(|&byte| byte == 0)) {
@@ -266,13 +270,22 @@ pub(super) fn render(who: Who<'_>, labels: &[Label], key: &[u8]) -> String {
 }
 
 /// Empty labels are written out: under `honor_labels` a series without them would get the agent's own pod.
-fn push_who(text: &mut String, netns: Option<&str>, namespace: &str, pod: &str) {
-    if let Some(netns) = netns {
+fn push_who(text: &mut String, name: &Name) {
+    if let Some(netns) = &name.netns {
         push_label(text, "netns", netns);
     }
-    push_label(text, "namespace", namespace);
-    push_label(text, "pod", pod);
+    push_label(text, "namespace", &name.namespace);
+    push_label(text, "pod", &name.pod);
+    push_label(text, "container", &name.container);
+    name.labels.iter().for_each(|(name, value)| push_label(text, name, value));
 }
+
+/// What stands for the labels of a series while its scope is held (rule 6): no text of the page begins like this.
+pub(super) fn held_labels(scope: ScopeId, key: &[u8]) -> String {
+    format!("{HELD}{scope}{HELD}{}", String::from_utf8_lossy(key))
+}
+
+pub(super) const HELD: char = '\0';
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The series of one metric, the scopes that feed them, and the last totals of their parts.
 
 mod series;
+mod settle;
 
 pub(super) use series::{Data, State};
 
@@ -81,7 +82,8 @@ impl Store {
 
     /// Series to show in `collection`.
     pub fn visible(&self, collection: u64) -> impl Iterator<Item = &Series> {
-        self.series.iter().map(|(_, series)| series).filter(move |series| series.data.is_visible(collection))
+        let is_visible = move |series: &&Series| series.data.is_visible(collection) && !series.is_held();
+        self.series.iter().map(|(_, series)| series).filter(is_visible)
     }
 
     /// The member of a row. `hint` is what it might be: it spares the hash and the jump into the table.

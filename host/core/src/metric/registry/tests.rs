@@ -1,4 +1,5 @@
 mod budget;
+mod held;
 
 use super::*;
 use crate::{
@@ -6,10 +7,11 @@ use crate::{
     metric::{exposition::Page, format::Format},
     output::{self, OutputError, Shape},
     probe::{Buckets, CallKind, Field, Metric, MetricKind, Operation, Output, Samples},
-    scope::{Scope, Scopes},
+    scope::{Name, Scope, Scopes},
 };
 use MetricKind::*;
 use Operation::*;
+use std::sync::Arc;
 
 /// A registry with one probe `p`, and the scopes of a node.
 pub(super) struct Node {
@@ -54,17 +56,16 @@ impl Node {
     }
 
     pub fn pod(&mut self, pod: &str) -> ScopeId {
-        let (first_seen, first_seen_unix) = (self.now.monotonic, self.now.unix);
-        let scope =
-            Scope { netns: None, namespace: "n".into(), pod: pod.into(), first_seen, first_seen_unix, gone: None };
-        self.scopes.add(scope)
+        self.add(Name { namespace: "n".into(), pod: pod.into(), ..Name::default() }, None)
     }
 
     pub fn netns(&mut self, netns: &str) -> ScopeId {
+        self.add(Name { netns: Some(netns.into()), ..Name::default() }, None)
+    }
+
+    pub fn add(&mut self, name: Name, held: Option<Duration>) -> ScopeId {
         let (first_seen, first_seen_unix) = (self.now.monotonic, self.now.unix);
-        let netns = Some(netns.to_owned());
-        let (namespace, pod) = Default::default();
-        self.scopes.add(Scope { netns, namespace, pod, first_seen, first_seen_unix, gone: None })
+        self.scopes.add(Scope { name: Arc::new(name), first_seen, first_seen_unix, held, ..Scope::default() })
     }
 
     pub fn kill(&mut self, scope: ScopeId) {
@@ -105,8 +106,11 @@ impl Node {
     pub fn lines(&self) -> Vec<String> {
         let page = self.page(Format::Text0_0_4);
         let lines = page.lines().filter(|line| !line.starts_with('#'));
-        let mut lines: Vec<String> =
-            lines.map(|line| line.replace("netsonde_p_", "").replace("{namespace=\"n\",", "{")).collect();
+        let mut lines: Vec<String> = lines
+            .map(|line| {
+                line.replace("netsonde_p_", "").replace("{namespace=\"n\",", "{").replace(",container=\"\"", "")
+            })
+            .collect();
         lines.sort();
         lines
     }
@@ -357,9 +361,9 @@ fn rule_11_created_is_when_counting_began() {
     assert_eq!(
         created,
         [
-            r#"netsonde_p_c_created{namespace="n",pod="a",x="add"} 1700001000.000"#,
-            r#"netsonde_p_c_created{namespace="n",pod="b",x="add"} 1700002000.000"#,
-            r#"netsonde_p_h_created{namespace="n",pod="b",x="observe"} 1700002000.000"#,
+            r#"netsonde_p_c_created{namespace="n",pod="a",container="",x="add"} 1700001000.000"#,
+            r#"netsonde_p_c_created{namespace="n",pod="b",container="",x="add"} 1700002000.000"#,
+            r#"netsonde_p_h_created{namespace="n",pod="b",container="",x="observe"} 1700002000.000"#,
         ]
     );
 }

@@ -1,5 +1,6 @@
 //! One series and its value.
 
+use super::super::labels::HELD;
 use crate::{
     metric::{exposition::FamilyPage, histogram::Histogram, value::Value},
     scope::ScopeId,
@@ -47,6 +48,18 @@ pub struct State {
 }
 
 impl Series {
+    /// Whether it waits for its scope's name (rule 6).
+    pub fn is_held(&self) -> bool {
+        self.labels.starts_with(HELD)
+    }
+
+    /// Takes another one in, of a scope with equal labels (rule 5).
+    pub fn merge(&mut self, other: Series) {
+        self.members += other.members;
+        self.parts += other.parts;
+        self.data.merge(other.data);
+    }
+
     pub fn write(&self, page: &mut FamilyPage<'_, '_>) {
         match &self.data {
             Data::Counter { value, created } => page.sample_of(&self.labels, *value, *created),
@@ -58,6 +71,24 @@ impl Series {
 }
 
 impl Data {
+    /// Counters add up, of states the newest scope's counts. Both are of one metric.
+    fn merge(&mut self, other: Data) {
+        match (self, other) {
+            (Data::Counter { value, created }, Data::Counter { value: more, created: other }) => {
+                value.add(more);
+                *created = created.filter(|_| other.is_some());
+            }
+            (Data::Histogram { histogram, .. }, Data::Histogram { histogram: more, .. }) => histogram.merge(&more),
+            (own @ (Data::Gauge { .. } | Data::GaugeHistogram { .. }), other) => {
+                let rank = |data: &Data| data.state().map(|state| (state.collection, state.owner));
+                if rank(&other) > rank(own) {
+                    *own = other;
+                }
+            }
+            (Data::Counter { .. } | Data::Histogram { .. }, _) => {}
+        }
+    }
+
     pub fn is_visible(&self, collection: u64) -> bool {
         self.state().is_none_or(|state| state.collection == collection)
     }
