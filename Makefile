@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-LIGHT := -p netsonde-core -p netsonde-sdk \
+LIGHT := -p netsonde-core -p netsonde-sdk -p netsonde-probe-cadvisor -p netsonde-probe-cadvisor-traffic \
 	-p netsonde-probe-packet-loss -p netsonde-probe-socket-memory -p netsonde-probe-sockstat \
 	-p netsonde-probe-tcp-reset -p netsonde-probe-tcp-state -p netsonde-probe-traffic
 WASM := wasm32-unknown-unknown

@@ -4,7 +4,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
-const PROBES: &[&str] = &["packet_loss", "socket_memory", "sockstat", "tcp_reset", "tcp_state", "traffic"];
+const PROBES: &[&str] =
+    &["cadvisor", "cadvisor_traffic", "packet_loss", "socket_memory", "sockstat", "tcp_reset", "tcp_state", "traffic"];
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// What the outer cargo, or a wrapper around it, says of the host's build and must not say of the guests'.

@@ -13,9 +13,9 @@ use netsonde_core::{
     },
     output::{Checked, Shape, check},
     probe::{Buckets, Call, CallKind, EventType, Events, Field, Metric, MetricKind, Operation, Output, Plan, Samples},
-    scope::{Scope, Scopes},
+    scope::{Name, Scope, Scopes},
 };
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 const KINDS: [MetricKind; 6] = [
     MetricKind::Counter,
@@ -131,14 +131,7 @@ fn plan() -> Plan {
 }
 
 fn scope(name: &str) -> Scope {
-    Scope {
-        netns: Some(name.into()),
-        namespace: String::new(),
-        pod: String::new(),
-        first_seen: Duration::ZERO,
-        first_seen_unix: Duration::ZERO,
-        gone: None,
-    }
+    Scope { name: Arc::new(Name { netns: Some(name.into()), ..Name::default() }), ..Scope::default() }
 }
 
 /// Every event in every form is one line, and is read back.
@@ -167,7 +160,9 @@ fuzz_target!(|calls: Calls| {
     let plan = plan();
     let mut registry = Registry::new();
     let now = |seconds| Now { monotonic: Duration::from_secs(seconds), unix: Duration::from_secs(1_000_000 + seconds) };
-    let id = registry.add_probe("fuzz", &plan, &[], Limits { series: 4, label_bytes: 16 }, now(0)).unwrap();
+    let id = registry
+        .add_probe("fuzz", &plan, &[], Limits { series: 4, label_bytes: 16, ..Limits::default() }, now(0))
+        .unwrap();
     let shape = Shape { kind: CallKind::Collection, rows: vec![3] };
     for (index, (gone, output)) in calls.0.into_iter().enumerate() {
         let now = now(index as u64 * 100);

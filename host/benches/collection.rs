@@ -96,7 +96,7 @@ fn collector() -> Collector {
     let tables = Tables::new(Path::new("/proc"), &Hooks::default());
     let catalogue = tables.catalogue();
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };
-    let namespaces = Arc::new(Namespaces::new(places, scopes, None, clock));
+    let namespaces = Arc::new(Namespaces::new(places, scopes, None, None, clock));
     let kernel = Kernel::start(namespaces, tables, Arc::default(), catalogue.clone()).unwrap();
     let specs = agent::specs(&config);
     let engine = Engine::new(specs.len()).unwrap();

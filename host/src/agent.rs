@@ -184,12 +184,19 @@ pub fn places(config: &Config) -> Places {
     }
 }
 
-/// The probes that the configuration selects, with all that is said of each; without a word of it, the built-in ones.
+/// The probes that the configuration selects, with all that is said of each; without a word of it, the built-in ones. What it says of those
+/// that `compat` adds stands among the others.
 pub fn specs(config: &Config) -> Vec<Spec> {
-    match &config.probes {
+    let mut specs: Vec<Spec> = match &config.probes {
         Some(probes) => probes.iter().map(|probe| spec(config, probe)).collect(),
         None => builtin::PROBES.iter().map(|(name, ..)| spec(config, &config::Probe::named(*name))).collect(),
+    };
+    for compat in &config.compat {
+        if !specs.iter().any(|spec| spec.name == compat.probe()) {
+            specs.push(spec(config, &config::Probe::named(compat.probe())));
+        }
     }
+    specs
 }
 
 fn spec(config: &Config, probe: &config::Probe) -> Spec {
@@ -204,7 +211,11 @@ fn spec(config: &Config, probe: &config::Probe) -> Spec {
         source,
         settings: probe.settings.to_string(),
         limits: Limits::from(&probe.limits),
-        series: registry::Limits { series: probe.limits.series as usize, label_bytes: probe.limits.label as usize },
+        series: registry::Limits {
+            series: probe.limits.series as usize,
+            label_bytes: probe.limits.label as usize,
+            foreign: config.compat.iter().any(|compat| compat.probe() == probe.name),
+        },
         events: probe.limits.events,
     }
 }

@@ -41,7 +41,7 @@ impl Server {
         let clock = || (Duration::ZERO, Duration::ZERO);
         let shared = Arc::new(Shared::new(Arc::new(Mutex::new(Scopes::default())), log.clone(), clock));
         let (requests, _) = mpsc::sync_channel(1);
-        let pages = Arc::new(AgentPages::new(shared, requests, Duration::from_secs(1), "n".into()));
+        let pages = Arc::new(AgentPages::new(shared, Arc::default(), requests, Duration::from_secs(1), "n".into()));
         let (stop, stopped) = oneshot::channel();
         let (address_to, address) = mpsc::channel();
         let thread = thread::spawn(move || {

@@ -155,6 +155,23 @@ impl<K> MetricBuilder<'_, K> {
         self
     }
 
+    /// The exact name of another system's metric, to be on the page as it is: nothing is put before or behind it. The host takes that only
+    /// of a probe that the configuration chose by `compat`.
+    pub fn family(self, name: &str) -> Self {
+        self.attribute("family", name)
+    }
+
+    /// The form in which labels tell whose a series is: `cadvisor`, for `container`, `id`, `image`, `name`, `namespace` and `pod`, of those only
+    /// whom cAdvisor in a kubelet shows. The host takes that only of a probe that the configuration chose by `compat`.
+    pub fn scope_labels(self, form: &str) -> Self {
+        self.attribute("scope-labels", form)
+    }
+
+    fn attribute(mut self, name: &str, value: &str) -> Self {
+        self.metric.attributes.push((name.into(), value.into()));
+        self
+    }
+
     /// The queries that its values come from.
     pub fn from(mut self, queries: &[Query]) -> Self {
         self.metric.queries = queries.iter().map(|query| query.0).collect();

@@ -55,7 +55,7 @@ pub fn many() {
 pub fn looking(tasks: bool) -> Namespaces {
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };
     let tasks = tasks.then(|| Tasks::new(&catalogue().hooks).unwrap());
-    Namespaces::new(places, Arc::new(Mutex::new(Scopes::default())), tasks, clock)
+    Namespaces::new(places, Arc::new(Mutex::new(Scopes::default())), tasks, None, clock)
 }
 
 fn clock() -> (Duration, Duration) {

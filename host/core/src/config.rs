@@ -10,6 +10,7 @@ mod read;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod word;
 mod yaml;
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 pub use print::print;
 pub use quantity::parse_time;
 pub use sink::{FileSink, Form, Sink, StdoutSink};
+pub use word::{Compat, GUARDED_TABLES};
 
 /// A file larger than this is refused, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
@@ -42,6 +44,8 @@ pub struct Config {
     /// Types of the running kernel.
     pub btf: PathBuf,
     pub hooks: Hooks,
+    /// In the file's order. Each runs one more probe.
+    pub compat: Vec<Compat>,
     /// Where the node's cgroups are mounted.
     pub cgroup_root: PathBuf,
     pub pods: Pods,
@@ -66,6 +70,8 @@ pub struct Probe {
     /// The probe's own; the host does not look inside.
     pub settings: serde_json::Value,
     pub limits: Limits,
+    /// Those of [`GUARDED_TABLES`] that it may ask.
+    pub allow: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +109,7 @@ impl Default for Config {
             host_netns: None,
             btf: "/sys/kernel/btf/vmlinux".into(),
             hooks: Hooks::default(),
+            compat: Vec::new(),
             cgroup_root: "/sys/fs/cgroup".into(),
             pods: Pods::default(),
             collection: Collection::default(),
@@ -180,7 +187,7 @@ impl Probe {
     /// As it is when the file gives its name alone.
     pub fn named(name: impl Into<String>) -> Self {
         let settings = serde_json::Value::Object(serde_json::Map::new());
-        Self { name: name.into(), module: None, settings, limits: Limits::default() }
+        Self { name: name.into(), module: None, settings, limits: Limits::default(), allow: Vec::new() }
     }
 }
 

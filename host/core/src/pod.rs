@@ -72,6 +72,10 @@ pub struct Pod {
     /// Whether its sandbox runs. One that has ended is listed until it is removed.
     pub ready: bool,
     pub containers: Vec<Container>,
+    /// Its sandbox's, written as [`Container::cgroup`] is.
+    pub cgroup: Option<String>,
+    /// The image of its sandbox.
+    pub image: Option<String>,
 }
 
 /// Which network namespace a pod is in.

@@ -18,6 +18,7 @@ use crate::{
 use netsonde_core::{
     bpf::compile::{Budget, compile},
     config,
+    metric::family,
     probe::{Metric, MetricKind, Plan},
     query::{self, Asker},
     table::{Catalogue, Per},
@@ -70,7 +71,7 @@ impl List {
         let config = load::config(&self.config)?;
         let specs = agent::specs(&config);
         let mut rows: Vec<(String, String, bool, &str)> = Vec::new();
-        for (name, _, help) in builtin::PROBES {
+        for (name, _, help) in builtin::all() {
             let builtin = Source::Builtin(name.to_string());
             let selected = specs.iter().any(|spec| spec.source == builtin);
             rows.push((name.to_string(), builtin.to_string(), selected, help));
@@ -165,7 +166,7 @@ fn show(name: &str, source: &Source, digest: &str, plan: &Plan, catalogue: &Cata
         let of = if metric.scoped { "each namespace" } else { "the node" };
         let sampled = if is_sampled(metric, plan, catalogue) { ", sampled" } else { "" };
         let cells = [
-            full_name(name, metric),
+            family::sample_name(name, metric),
             kind(metric.kind).to_owned() + sampled,
             of.into(),
             labels.join(" "),
@@ -190,7 +191,7 @@ fn plan_json(name: &str, digest: &str, plan: &Plan, catalogue: &Catalogue) -> Va
     };
     let metric = |metric: &Metric| {
         json!({
-            "name": full_name(name, metric),
+            "name": family::sample_name(name, metric),
             "kind": kind(metric.kind),
             "unit": metric.unit,
             "help": metric.help,
@@ -207,12 +208,6 @@ fn plan_json(name: &str, digest: &str, plan: &Plan, catalogue: &Catalogue) -> Va
         "metrics": plan.metrics.iter().map(metric).collect::<Vec<_>>(),
         "events": plan.events.iter().map(event).collect::<Vec<_>>(),
     })
-}
-
-fn full_name(probe: &str, metric: &Metric) -> String {
-    let unit = if metric.unit.is_empty() { String::new() } else { format!("_{}", metric.unit) };
-    let suffix = if metric.kind == MetricKind::Counter { "_total" } else { "" };
-    format!("netsonde_{probe}_{}{unit}{suffix}", metric.name)
 }
 
 fn kind(kind: MetricKind) -> &'static str {

@@ -1,7 +1,10 @@
 //! The probes that come with the agent, embedded as components; `build.rs` makes them.
 
 /// Name, module, and one line for `netsonde probe list`.
-pub const PROBES: &[(&str, &[u8], &str)] = &[
+pub type Builtin = (&'static str, &'static [u8], &'static str);
+
+/// Those that run where no configuration says otherwise.
+pub const PROBES: &[Builtin] = &[
     (
         "packet_loss",
         include_bytes!(concat!(env!("OUT_DIR"), "/packet_loss.wasm")),
@@ -34,7 +37,26 @@ pub const PROBES: &[(&str, &[u8], &str)] = &[
     ),
 ];
 
+/// Those that run only if the configuration's `compat` says so.
+pub const COMPAT: &[Builtin] = &[
+    (
+        "cadvisor",
+        include_bytes!(concat!(env!("OUT_DIR"), "/cadvisor.wasm")),
+        "cAdvisor's counts of TCP and UDP sockets, under its names; only by `compat: [cadvisor]`",
+    ),
+    (
+        "cadvisor_traffic",
+        include_bytes!(concat!(env!("OUT_DIR"), "/cadvisor_traffic.wasm")),
+        "cAdvisor's counters of network devices, under its names; only by `compat: [cadvisor-traffic]`",
+    ),
+];
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Builtin> {
+    PROBES.iter().chain(COMPAT)
+}
+
 /// The module called `name`.
 pub fn module(name: &str) -> Option<&'static [u8]> {
-    PROBES.iter().find(|(have, _, _)| *have == name).map(|(_, module, _)| *module)
+    all().find(|(have, _, _)| *have == name).map(|(_, module, _)| *module)
 }

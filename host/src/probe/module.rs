@@ -73,7 +73,7 @@ impl Module {
     pub fn load(engine: &Engine, source: &Source, cache: &Cache) -> Result<Self, ModuleError> {
         match source {
             Source::Builtin(name) => {
-                let names = builtin::PROBES.iter().map(|(name, ..)| *name);
+                let names = builtin::all().map(|(name, ..)| *name);
                 let bytes = builtin::module(name)
                     .ok_or_else(|| ModuleError::NoBuiltin { name: name.clone(), near: did_you_mean(name, names) })?;
                 Self::from_bytes(engine, &source.to_string(), bytes, cache)

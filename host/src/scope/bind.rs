@@ -89,6 +89,8 @@ mod tests {
             created_unix: Duration::ZERO,
             ready: true,
             containers: vec![],
+            cgroup: None,
+            image: None,
         })
     }
 

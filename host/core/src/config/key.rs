@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::{Config, FileSink, Form, Module, Probe, Runtime, Sink, StdoutSink};
+use super::{Compat, Config, FileSink, Form, Module, Probe, Runtime, Sink, StdoutSink};
 
 /// One key. `T` is what it is a part of: the whole configuration, one probe's entry, or one sink's.
 pub struct Key<T: 'static> {
@@ -39,6 +39,9 @@ pub enum Value<T: 'static> {
     Runtime(Place<T, Runtime>),
     /// A mapping of names of labels to texts.
     Labels(Place<T, Vec<(String, String)>>),
+    Compat(Place<T, Vec<Compat>>),
+    /// Of those that are guarded.
+    Tables(Place<T, Vec<String>>),
     /// Not a key of this release, but one that people try: what to tell them.
     Elsewhere(&'static str),
 }
@@ -162,6 +165,14 @@ pub static CONFIG: &[Key<Config>] = &[
         value: Value::Size(|c| &mut c.hooks.ring, (64 << 10)..=(256 << 20)),
     },
     Key {
+        path: "compat",
+        doc: "What to serve under another system's names as well, each by a built-in probe that runs only then. `cadvisor`: its counts of TCP \
+              and UDP sockets, which a kubelet leaves at zero. `cadvisor-traffic`: those of devices, which double every sum where a kubelet \
+              is scraped too.",
+        example: "[cadvisor]",
+        value: Value::Compat(|c| &mut c.compat),
+    },
+    Key {
         path: "drain",
         doc: "On SIGTERM, requests that are being answered, and sinks that still have events, get this long to end. 0s to 5m.",
         example: "5s",
@@ -203,7 +214,6 @@ pub static CONFIG: &[Key<Config>] = &[
         example: "{ app: app.kubernetes.io/name }",
         value: Value::Labels(|c| &mut c.pods.labels),
     },
-    Key { path: "compat", doc: "", example: "", value: Value::Elsewhere("is not in this release") },
     Key {
         path: "log",
         doc: "",
@@ -270,6 +280,12 @@ pub static PROBE: &[Key<Probe>] = &[
         doc: "Length of a label's value; a longer one is cut. 8B to 4KiB.",
         example: "256B",
         value: Value::Size(|p| &mut p.limits.label, 8..=4096),
+    },
+    Key {
+        path: "allow",
+        doc: "Tables that no probe may ask unless it is said here: `node.pods`, which tells of every pod and its labels.",
+        example: "[node.pods]",
+        value: Value::Tables(|p| &mut p.allow),
     },
 ];
 

@@ -136,9 +136,16 @@ fn shown<T>(value: &Value<T>, from: &mut T) -> Shown {
             let label = |(name, key): &(String, String)| format!("{}: {}", plain_or_quoted(name), plain_or_quoted(key));
             Some(format!("{{ {} }}", place(from).iter().map(label).collect::<Vec<_>>().join(", ")))
         }
+        Value::Compat(place) => Some(list(place(from).iter().map(|compat| compat.as_str()))),
+        Value::Tables(place) => Some(list(place(from).iter().map(String::as_str))),
         Value::Probes(_) | Value::Sinks(_) | Value::Elsewhere(_) => None,
     };
     set.map_or(Shown::Unset, Shown::Value)
+}
+
+/// Of words that need no quotes.
+fn list<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    format!("[{}]", words.collect::<Vec<_>>().join(", "))
 }
 
 /// JSON is YAML, but for characters that YAML wants escaped (YAML 1.2.2, 5.1): those are only within JSON's strings.

@@ -88,6 +88,8 @@ impl Reader<'_> {
                 *place(into) = entries.iter().filter_map(|entry| self.pod_label(&name, entry)).collect();
             }
             (Value::Sinks(place), Kind::List(nodes)) => *place(into) = self.sinks(&name, nodes),
+            (Value::Compat(place), Kind::List(nodes)) => *place(into) = self.compat(&name, nodes),
+            (Value::Tables(place), Kind::List(nodes)) => *place(into) = self.tables(&name, nodes),
             (Value::Any(place), kind) => {
                 if *kind != Kind::Null {
                     *place(into) = entry.value.to_json();
@@ -199,6 +201,8 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
         Value::Sinks(_) => return Err(wrong("a list of sinks")),
         Value::Labels(_) => return Err(wrong("a mapping of labels")),
         Value::Runtime(place) => *place(into) = runtime(text("`auto`, `none` or a socket")?, folder)?,
+        Value::Compat(_) => return Err(wrong("a list of other systems")),
+        Value::Tables(_) => return Err(wrong("a list of tables")),
         // These took their value before.
         Value::Any(_) | Value::Section | Value::Elsewhere(_) => {}
     }

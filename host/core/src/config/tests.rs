@@ -35,6 +35,7 @@ probes:
     module: probes/handshake.wasm
     settings: { slow: 200ms, list: [1, -2.5, ~, true], "a b": "1" }
     limits: { memory: 1MiB, deadline: 50ms, wall: 2s, series: 5, events: 7/s, label: 64B }
+    allow: [node.pods]
   alpha: { module: "builtin:sockstat" }
 probe_folder: probes
 cache_folder: /tmp/cache
@@ -44,6 +45,7 @@ host_netns: /run/netns/node
 collection: { min_interval: 500ms, idle_interval: 1m, timeout: 2s }
 btf: vmlinux.btf
 hooks: { rate: 5/s, burst: 7, cpu: 0.5%, ring: 1MiB }
+compat: [cadvisor-traffic, cadvisor]
 cgroup_root: /host/cgroup
 pods: { cri: crio.sock, docker: none, labels: { app: app.kubernetes.io/name, team: team } }
 drain: 0s
@@ -64,6 +66,7 @@ sinks:
             events: 7,
             label: 64,
         },
+        allow: vec!["node.pods".to_owned()],
         ..Probe::named("handshake")
     };
     let alpha = Probe { module: Some(Module::Builtin("sockstat".to_owned())), ..Probe::named("alpha") };
@@ -90,6 +93,7 @@ sinks:
         },
         btf: "/etc/netsonde/vmlinux.btf".into(),
         hooks: Hooks { rate: 5, burst: 7, cpu: 50, ring: 1 << 20 },
+        compat: vec![Compat::CadvisorTraffic, Compat::Cadvisor],
         drain: Duration::ZERO,
         sinks: vec![
             Sink::Stdout(StdoutSink { form: Form::Line }),
@@ -143,7 +147,7 @@ cache_folder:
             "netsonde.yaml:4:1: duplicate key `drain`; it is on line 3 already",
             "netsonde.yaml:6:3: `Bad-Name` is no name for a probe: a small letter, then small letters, digits and `_`, 64 at most",
             "netsonde.yaml:7:3: `process` is no name for a probe: the agent's own metrics begin with its first word; choose another",
-            "netsonde.yaml:9:5: unknown key `stak` in `probes.sockstat`; known here are `module`, `settings`, `limits`",
+            "netsonde.yaml:9:5: unknown key `stak` in `probes.sockstat`; known here are `module`, `settings`, `limits`, `allow`",
             "netsonde.yaml:10:23: `probes.sockstat.limits.memory`: 4GiB is out of bounds; from 64KiB to 1GiB is possible",
             "netsonde.yaml:10:29: unknown key `deadlin` in `probes.sockstat.limits`; did you mean `deadline`?",
             "netsonde.yaml:10:50: `probes.sockstat.limits.series`: must be a whole number such as `10000`; found the text `many`",
@@ -183,6 +187,24 @@ fn one_error_says_what_was_found_and_what_is_right() {
         ("collection.timeout: 1s", "unknown key `collection.timeout`"),
         ("collection: { idle_interval: 0s }", "0s is out of bounds; from 1s to 1h"),
         ("log: debug", "NETSONDE_LOG"),
+        (
+            "compat: cadvisor",
+            "`compat`: must be a list of other systems such as `[cadvisor]`; found the text `cadvisor`",
+        ),
+        (
+            "compat: [kubeskoop]",
+            "`kubeskoop` in `compat` is not in this release; there is `cadvisor` and `cadvisor-traffic`",
+        ),
+        ("compat: [cadviser]", "unknown `cadviser` in `compat`; did you mean `cadvisor`"),
+        ("compat: [cadvisor, x-y]", "unknown `x-y` in `compat`; there is `cadvisor` and `cadvisor-traffic`"),
+        ("compat: [cadvisor, cadvisor]", "`cadvisor` is twice in `compat`"),
+        (
+            "compat: [{ cadvisor: {} }]",
+            "each item of `compat` is a word, of `cadvisor` and `cadvisor-traffic`; found a mapping",
+        ),
+        ("compat:", "`compat` has no value"),
+        ("probes: { a: { allow: node.pods } }", "`probes.a.allow`: must be a list of tables such as `[node.pods]`"),
+        ("probes: { a: { allow: [node.tcp] } }", "in `probes.a.allow`"),
         ("sinks: stdout", "`sinks`: must be a list of sinks such as `[{ stdout: { form: line } }]`; found the text"),
         ("sinks: { stdout: {} }", "must be a list of sinks such as `[{ stdout: { form: line } }]`; found a mapping"),
         ("sinks:", "`sinks` has no value"),
@@ -244,6 +266,7 @@ fn the_printed_default_explains_every_key() {
     for key in [
         "# node: worker-3",
         "listen: 127.0.0.1:13119",
+        "compat: []",
         "# probes:",
         "#     settings: {}",
         "#       memory: 16MiB",
@@ -301,12 +324,14 @@ prop_compose! {
         series in 1u64..=1_000_000,
         events in 1u64..=100_000,
         label in 8u64..=4096,
+        guarded in any::<bool>(),
     ) -> Probe {
         let deadline = Duration::from_millis(deadline);
+        let allow = if guarded { GUARDED_TABLES.iter().map(|table| table.to_string()).collect() } else { Vec::new() };
         let limits = Limits { memory, deadline, wall: deadline + Duration::from_millis(more), series, events, label };
         // No settings and empty ones are the same.
         let settings = if settings.is_null() { json!({}) } else { settings };
-        Probe { module, settings, limits, ..Probe::named("") }
+        Probe { module, settings, limits, allow, ..Probe::named("") }
     }
 }
 
@@ -329,6 +354,7 @@ prop_compose! {
         labels in prop::collection::vec(("[a-z][a-z0-9_]{6,9}", "[ -~]{1,20}"), 0..3),
         (rate, burst, cpu, ring) in (1u64..=100_000, 1u64..=100_000, 1u64..=1_000_000, 65_536u64..=1 << 28),
         host_netns in prop::option::of("/[ -~]{0,20}"),
+        compat in proptest::sample::subsequence(Compat::ALL.to_vec(), 0..=Compat::ALL.len()),
         min in 0u64..=1000,
         idle in 1000u64..=3_600_000,
         timeout in 10u64..=60_000,
@@ -349,6 +375,7 @@ prop_compose! {
             collection: Collection { min_interval: millis(min), idle_interval: millis(idle), timeout: millis(timeout) },
             btf: folders[4].clone().into(),
             hooks: Hooks { rate, burst, cpu, ring },
+            compat,
             drain: millis(drain),
             sinks,
             cgroup_root: folders[5].clone().into(),

@@ -31,7 +31,19 @@ impl<'a> Page<'a> {
         help: &'p str,
     ) -> FamilyPage<'p, 'a> {
         self.flush_gauges();
-        FamilyPage { page: self, name, kind, unit, help, begun: false, labels: String::new() }
+        let suffix = sample_suffix(kind);
+        FamilyPage { page: self, name, suffix, kind, unit, help, begun: false, labels: String::new() }
+    }
+
+    /// A family of another system, by the name that its samples have there, which is theirs here too, whatever the kind (rule 13). Those of
+    /// histograms have their endings besides.
+    ///
+    /// A gauge may end in `_total`: OpenMetrics advises against it and forbids only the clash with a counter, as Prometheus' own libraries
+    /// understand it, too. A counter that does not end so is `unknown` in OpenMetrics, as it is there.
+    pub fn foreign<'p>(&'p mut self, name: &'p str, kind: MetricKind, help: &'p str) -> FamilyPage<'p, 'a> {
+        self.flush_gauges();
+        let (name, suffix) = split(name, kind);
+        FamilyPage { page: self, name, suffix, kind, unit: "", help, begun: false, labels: String::new() }
     }
 
     /// Ends the page: `# EOF` in OpenMetrics, by which a scraper knows that nothing was cut off.
@@ -52,6 +64,8 @@ impl<'a> Page<'a> {
 pub struct FamilyPage<'p, 'a> {
     page: &'p mut Page<'a>,
     name: &'p str,
+    /// What stands behind the name in its samples, but for those of histograms.
+    suffix: &'static str,
     kind: MetricKind,
     unit: &'p str,
     help: &'p str,
@@ -86,7 +100,7 @@ impl FamilyPage<'_, '_> {
     /// The same as `sample` with labels that `push_label` has rendered; `created` since the Unix epoch.
     pub(super) fn sample_of(&mut self, labels: &str, value: Value, created: Option<Duration>) {
         self.begin();
-        line(self.page.out, self.name, self.suffix(), labels, value);
+        line(self.page.out, self.name, self.suffix, labels, value);
         self.created(labels, created);
     }
 
@@ -137,8 +151,10 @@ impl FamilyPage<'_, '_> {
     }
 
     fn created(&mut self, labels: &str, created: Option<Duration>) {
+        // A counter without its ending is none in OpenMetrics.
         if let Some(created) = created
             && self.page.format.is_openmetrics()
+            && self.suffix == sample_suffix(self.kind)
         {
             begin_line(self.page.out, self.name, "_created", labels);
             seconds(self.page.out, created);
@@ -153,10 +169,15 @@ impl FamilyPage<'_, '_> {
         }
         let openmetrics = self.page.format.is_openmetrics();
         // OpenMetrics describes the family, text the name of its samples.
-        let name = [self.name, if openmetrics { "" } else { self.suffix() }];
+        let name = [self.name, if openmetrics { "" } else { self.suffix }];
+        let kind = match self.kind {
+            MetricKind::Counter if self.suffix.is_empty() => "unknown",
+            MetricKind::Info if self.suffix.is_empty() => "gauge",
+            kind => openmetrics_type(kind),
+        };
         let out = &mut *self.page.out;
         if openmetrics {
-            metadata(out, "TYPE", &name, |out| out.extend_from_slice(openmetrics_type(self.kind).as_bytes()));
+            metadata(out, "TYPE", &name, |out| out.extend_from_slice(kind.as_bytes()));
             if !self.unit.is_empty() {
                 metadata(out, "UNIT", &name, |out| out.extend_from_slice(self.unit.as_bytes()));
             }
@@ -166,13 +187,23 @@ impl FamilyPage<'_, '_> {
             metadata(out, "TYPE", &name, |out| out.extend_from_slice(text_type(self.kind).as_bytes()));
         }
     }
+}
 
-    fn suffix(&self) -> &'static str {
-        match self.kind {
-            MetricKind::Counter => "_total",
-            MetricKind::Info => "_info",
-            _ => "",
-        }
+/// What samples of this kind end in, but for those of histograms.
+pub(super) fn sample_suffix(kind: MetricKind) -> &'static str {
+    match kind {
+        MetricKind::Counter => "_total",
+        MetricKind::Info => "_info",
+        _ => "",
+    }
+}
+
+/// The name of another system's samples as that of the family, and their ending; that is empty where they do not end as this kind does.
+pub(super) fn split(name: &str, kind: MetricKind) -> (&str, &'static str) {
+    let suffix = sample_suffix(kind);
+    match name.strip_suffix(suffix) {
+        Some(family) if !family.is_empty() => (family, suffix),
+        _ => (name, ""),
     }
 }
 
@@ -322,6 +353,29 @@ mod tests {
     fn every_kind_in_prometheus_text() {
         compare("prometheus.txt", &example(Format::Text0_0_4));
         assert_eq!(example(Format::Text1_0_0(None)), example(Format::Text0_0_4));
+    }
+
+    #[test]
+    fn rule_13_other_systems_samples_have_their_names_and_kinds() {
+        for (name, kind, text, openmetrics) in [
+            ("tcp_usage_total", MetricKind::Gauge, "tcp_usage_total gauge", "tcp_usage_total gauge"),
+            ("rx_bytes_total", MetricKind::Counter, "rx_bytes_total counter", "rx_bytes counter"),
+            ("rx_count", MetricKind::Counter, "rx_count counter", "rx_count unknown"),
+            ("pod_info", MetricKind::Info, "pod_info gauge", "pod info"),
+            ("pod", MetricKind::Info, "pod gauge", "pod gauge"),
+            ("_total", MetricKind::Counter, "_total counter", "_total unknown"),
+        ] {
+            for (format, described) in [(Format::Text0_0_4, text), (Format::OpenMetrics1_0_0(None), openmetrics)] {
+                let mut out = Vec::new();
+                let mut page = Page::new(format, &mut out);
+                let created = (kind == MetricKind::Counter).then_some(Duration::ZERO);
+                page.foreign(name, kind, "Help.").sample_of("pod=\"a\"", Value::U64(7), created);
+                let page = String::from_utf8(out).unwrap();
+                assert!(page.contains(&format!("# TYPE {described}\n")), "{page}");
+                assert!(page.contains(&format!("\n{name}{{pod=\"a\"}} 7\n")), "{page}");
+                assert_eq!(page.contains("_created"), described == "rx_bytes counter", "{page}");
+            }
+        }
     }
 
     #[test]

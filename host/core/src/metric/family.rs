@@ -1,7 +1,9 @@
 //! From a probe's metric to a family of the page: its full name, labels and bounds, and whether all that may be (rule 12).
 
+mod foreign;
 mod names;
 
+pub use foreign::ScopeLabels;
 pub use names::Names;
 
 use super::histogram::Bounds;
@@ -44,13 +46,15 @@ pub fn is_label_name(name: &str) -> bool {
 /// What the page shows of a metric. Two metrics with equal families are the same to whoever reads the page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
-    /// `netsonde_<probe>_<metric>[_unit]`, without `_total`.
+    /// `netsonde_<probe>_<metric>[_unit]`, without `_total`; another system's is whole.
     pub name: String,
+    /// Whether the name is another system's, and its samples' too (rule 13).
+    pub foreign: bool,
     pub kind: MetricKind,
     pub unit: String,
     pub help: String,
     pub labels: Vec<Label>,
-    pub scoped: bool,
+    pub scoped: ScopeLabels,
     /// Of histograms; empty for other kinds.
     pub bounds: Arc<Bounds>,
 }
@@ -119,6 +123,18 @@ pub enum Problem {
     TooManyBounds { bounds: usize },
     #[error("bound {index} is not finite, or not above the one before it")]
     Bound { index: usize },
+    #[error(
+        "the attribute `{attribute}` is for compatibility probes, which the configuration chooses by `compat`; leave it away"
+    )]
+    Foreign { attribute: &'static str },
+    #[error(
+        "the family `{name}` needs the form [a-zA-Z_:][a-zA-Z0-9_:]*, without `netsonde_` or `process_` at its start, and at most {MAX_NAME_BYTES} bytes"
+    )]
+    ForeignName { name: String },
+    #[error("there are no `scope-labels` called `{form}`, only `cadvisor`")]
+    ScopeLabels { form: String },
+    #[error("`scope-labels` are for metrics of scopes; this one is of the node")]
+    ScopeLabelsOfNode,
     #[error("the page would have `{name}` twice: {owner} has it too")]
     Taken { name: String, owner: String },
 }
@@ -129,8 +145,9 @@ pub fn is_reserved(probe: &str) -> bool {
 }
 
 /// The families of a probe, in the order of its metrics, or everything that is wrong with them. `sampled` says of each metric whether it
-/// is fed by stream queries, which are a sample (rule 8); missing ones are not. Whether the names are free is for `Names` to say.
-pub fn families(probe: &str, plan: &Plan, sampled: &[bool]) -> Result<Vec<Family>, Vec<FamilyError>> {
+/// is fed by stream queries, which are a sample (rule 8); missing ones are not. `foreign`: whether the probe was chosen by `compat`, and so
+/// may have families of another system (rule 13). Whether the names are free is for `Names` to say.
+pub fn families(probe: &str, plan: &Plan, sampled: &[bool], foreign: bool) -> Result<Vec<Family>, Vec<FamilyError>> {
     let mut errors = Vec::new();
     if !is_name(probe) {
         errors.push(FamilyError::ProbeName { probe: probe.to_owned() });
@@ -144,7 +161,7 @@ pub fn families(probe: &str, plan: &Plan, sampled: &[bool]) -> Result<Vec<Family
     }
     for metric in &plan.metrics {
         let refuse = |problem| FamilyError::Metric { probe: probe.to_owned(), metric: metric.name.clone(), problem };
-        errors.extend(problems(metric, plan.queries.len()).into_iter().map(refuse));
+        errors.extend(problems(metric, plan.queries.len(), foreign).into_iter().map(refuse));
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -158,8 +175,24 @@ pub fn bound_count(metric: &Metric) -> usize {
     if metric.bounds.is_empty() { Bounds::of_unit(&metric.unit).values().len() } else { metric.bounds.len() }
 }
 
+/// What the page calls the samples of a metric, a histogram's without their endings.
+pub fn sample_name(probe: &str, metric: &Metric) -> String {
+    let (name, foreign) = name(probe, metric);
+    let (name, suffix) = foreign::parts(&name, metric.kind, foreign);
+    format!("{name}{suffix}")
+}
+
+/// A family's name, and whether it is another system's.
+fn name(probe: &str, metric: &Metric) -> (String, bool) {
+    match foreign::name(metric) {
+        Some(name) => (name.to_owned(), true),
+        None if metric.unit.is_empty() => (format!("netsonde_{probe}_{}", metric.name), false),
+        None => (format!("netsonde_{probe}_{}_{}", metric.name, metric.unit), false),
+    }
+}
+
 fn family(probe: &str, metric: &Metric, sampled: bool) -> Family {
-    let unit = if metric.unit.is_empty() { String::new() } else { format!("_{}", metric.unit) };
+    let (name, foreign) = name(probe, metric);
     let cumulative = matches!(metric.kind, MetricKind::Counter | MetricKind::Histogram);
     let help = match sampled && cumulative {
         true => format!("{} (sampled: of the rows that passed the stream's rate limit)", metric.help),
@@ -171,12 +204,14 @@ fn family(probe: &str, metric: &Metric, sampled: bool) -> Family {
         bounds => Bounds::new(bounds),
     };
     Family {
-        name: format!("netsonde_{probe}_{}{unit}", metric.name),
+        name,
+        foreign,
         kind: metric.kind,
-        unit: metric.unit.clone(),
+        // OpenMetrics wants it in the name, of which nobody knows whether it is there.
+        unit: if foreign { String::new() } else { metric.unit.clone() },
         help,
         labels: labels(metric),
-        scoped: metric.scoped,
+        scoped: ScopeLabels::of(metric),
         bounds: Arc::new(bounds),
     }
 }
@@ -189,9 +224,10 @@ fn labels(metric: &Metric) -> Vec<Label> {
     metric.labels.iter().map(label).collect()
 }
 
-fn problems(metric: &Metric, queries: usize) -> Vec<Problem> {
+fn problems(metric: &Metric, queries: usize, foreign: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     name_problems(metric, &mut problems);
+    foreign::problems(metric, foreign, &mut problems);
     if metric.help.len() > MAX_HELP_BYTES {
         problems.push(Problem::Help { bytes: metric.help.len() });
     }
@@ -241,7 +277,7 @@ fn label_problems(metric: &Metric, problems: &mut Vec<Problem>) {
     let expanded = labels(metric);
     let names: Vec<&String> = expanded.iter().flat_map(Label::names).collect();
     for (index, name) in names.iter().enumerate() {
-        if REFUSED_LABELS.contains(&name.as_str()) {
+        if REFUSED_LABELS.iter().chain(ScopeLabels::of(metric).refused()).any(|refused| refused == name) {
             problems.push(Problem::LabelRefused { label: name.to_string() });
         }
         if names[..index].contains(name) {
@@ -275,14 +311,16 @@ fn is_name(name: &str) -> bool {
 
 /// Every name on the page that a family takes, in whatever format.
 fn taken(family: &Family) -> impl Iterator<Item = Cow<'_, str>> {
+    let (name, ending) = foreign::parts(&family.name, family.kind, family.foreign);
     let suffixes: &[&str] = match family.kind {
+        // One of another system, whose name does not end as its kind's do.
+        MetricKind::Counter | MetricKind::Info if ending.is_empty() => &[],
         MetricKind::Counter => &["_total", "_created"],
         MetricKind::Gauge | MetricKind::Unknown => &[],
         MetricKind::Histogram => &["_bucket", "_count", "_sum", "_created"],
         MetricKind::GaugeHistogram => &["_bucket", "_gcount", "_gsum"],
         MetricKind::Info => &["_info"],
     };
-    let name = family.name.as_str();
     std::iter::once(Cow::Borrowed(name)).chain(suffixes.iter().map(move |suffix| format!("{name}{suffix}").into()))
 }
 

@@ -1,6 +1,7 @@
 //! Every series of every probe. It outlives the probes' instances, so a trap or an update resets no counter; "now" comes as an argument.
 
 mod apply;
+mod cadvisor;
 mod labels;
 mod store;
 
@@ -38,11 +39,13 @@ pub struct Limits {
     pub series: usize,
     /// UTF-8 bytes of a label's value, at least 3.
     pub label_bytes: usize,
+    /// Whether they may have another system's names and labels: the configuration chose the probe by `compat` (rule 13).
+    pub foreign: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { series: 10_000, label_bytes: 256 }
+        Self { series: 10_000, label_bytes: 256, foreign: false }
     }
 }
 
@@ -93,7 +96,7 @@ impl Registry {
         limits: Limits,
         now: Now,
     ) -> Result<ProbeId, Vec<FamilyError>> {
-        let families = families(name, plan, sampled)?;
+        let families = families(name, plan, sampled, limits.foreign)?;
         self.names.take(name, plan, &families)?;
         let metric = |(metric, family): (&crate::probe::Metric, Family)| Metric {
             name: metric.name.clone(),
@@ -158,7 +161,10 @@ impl Registry {
     pub fn write(&self, page: &mut Page<'_>) {
         for metric in self.probes.iter().flat_map(|probe| &probe.metrics) {
             let family = &metric.family;
-            let mut page = page.family(&family.name, family.kind, &family.unit, &family.help);
+            let mut page = match family.foreign {
+                true => page.foreign(&family.name, family.kind, &family.help),
+                false => page.family(&family.name, family.kind, &family.unit, &family.help),
+            };
             for series in metric.store.visible(self.collection) {
                 series.write(&mut page);
             }

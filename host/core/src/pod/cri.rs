@@ -23,6 +23,8 @@ pub struct Told {
     pub own_network: Option<bool>,
     /// `linux.cgroupsPath` of the OCI runtime's configuration.
     pub cgroup: Option<String>,
+    /// Of a sandbox; containers have theirs in their status.
+    pub image: Option<String>,
 }
 
 /// Reads `info["info"]`.
@@ -43,6 +45,7 @@ pub fn told(info: &[u8]) -> Result<Told, serde_json::Error> {
         own_network: if netns.is_some() { Some(true) } else { network.map(|network| network.is_some()) },
         netns,
         cgroup: linux.cgroup.filter(|cgroup| !cgroup.is_empty()),
+        image: info.image.filter(|image| !image.is_empty()),
     })
 }
 
@@ -72,6 +75,7 @@ pub fn may_follow(name: &str, version: &str) -> bool {
 #[derive(Deserialize)]
 struct Info {
     pid: Option<i64>,
+    image: Option<String>,
     #[serde(rename = "runtimeSpec")]
     spec: Option<Spec>,
     #[serde(rename = "sandboxMetadata")]
@@ -119,7 +123,7 @@ mod tests {
 
     fn sandbox(pid: Option<u32>, netns: Option<&str>, own: Option<bool>, cgroup: &str) -> Told {
         let cgroup = cgroup.replace("ID", ID);
-        Told { pid, netns: netns.map(PathBuf::from), own_network: own, cgroup: Some(cgroup) }
+        Told { pid, netns: netns.map(PathBuf::from), own_network: own, cgroup: Some(cgroup), ..Told::default() }
     }
 
     #[test]
@@ -151,13 +155,14 @@ mod tests {
             (file!("crio-1.29-host.json"), sandbox(Some(3250), None, Some(false), &format!("{slice}:crio:ID"))),
             (file!("crio-1.29-container.json"), sandbox(Some(3177), crio, Some(true), &format!("{slice}:crio:ID"))),
         ] {
-            assert_eq!(told(json).unwrap(), expected, "{name}");
+            // Those of containers, and of sandboxes without a process, have none.
+            let none = name.ends_with("-container.json") || name.ends_with("-no-infra.json");
+            let image = (!none).then(|| "registry.k8s.io/pause:3.9".to_owned());
+            assert_eq!(told(json).unwrap(), Told { image, ..expected }, "{name}");
         }
         let kata = told(include_bytes!("testdata/containerd-2.1-no-spec.json")).unwrap();
-        assert_eq!(
-            kata,
-            Told { pid: Some(2300), netns: cni.map(PathBuf::from), own_network: Some(true), cgroup: None }
-        );
+        assert_eq!((kata.pid, kata.netns, kata.own_network), (Some(2300), cni.map(PathBuf::from), Some(true)));
+        assert_eq!((kata.cgroup, kata.image.as_deref()), (None, Some("registry.k8s.io/pause:3.9")));
         let docker = told(br#"{"sandboxID":"a","pid":77}"#).unwrap();
         assert_eq!(docker, Told { pid: Some(77), ..Told::default() });
     }
@@ -180,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_status_decides_where_it_says_something() {
-        let own = Told { pid: Some(7), netns: Some("/n".into()), own_network: Some(true), cgroup: None };
+        let own = Told { pid: Some(7), netns: Some("/n".into()), own_network: Some(true), ..Told::default() };
         let host = Told { own_network: Some(false), ..Told::default() };
         let network_of = Network::Own { path: Some("/n".into()), pid: Some(7) };
         assert_eq!(network(Some(false), &own), network_of);

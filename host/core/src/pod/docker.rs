@@ -161,6 +161,8 @@ fn sandbox(one: Listed, details: Inspected, wanted: &[(String, String)]) -> Pod 
         ready: one.running,
         created_unix: one.created,
         containers: Vec::new(),
+        cgroup: details.cgroup,
+        image: Some(one.image),
     }
 }
 
@@ -179,6 +181,8 @@ fn alone(one: Listed, details: Inspected, wanted: &[(String, String)]) -> Pod {
         network,
         ready: one.running,
         created_unix: one.created,
+        cgroup: None,
+        image: None,
         containers: vec![container(one, details)],
     }
 }
@@ -199,6 +203,8 @@ fn without_sandbox(id: String, one: &Listed) -> Pod {
         ready: false,
         created_unix: one.created,
         containers: Vec::new(),
+        cgroup: None,
+        image: None,
     }
 }
 

@@ -76,6 +76,8 @@ mod tests {
             ips: vec![ip.parse().unwrap()],
             ready,
             containers: vec![],
+            cgroup: None,
+            image: None,
         })
     }
 

@@ -29,13 +29,16 @@ fn ids(pod: &Pod) -> impl Iterator<Item = &str> {
 fn fill(pod: &Arc<Pod>, other: &Pod) -> Arc<Pod> {
     let no_network = pod.network == Network::Own { path: None, pid: None } && pod.network != other.network;
     let unknown = |at: usize| pod.containers[at].pid.is_none() || pod.containers[at].cgroup.is_none();
-    if !no_network && !(0..pod.containers.len()).any(unknown) {
+    let no_sandbox = pod.cgroup.is_none() || pod.image.is_none();
+    if !no_network && !no_sandbox && !(0..pod.containers.len()).any(unknown) {
         return pod.clone();
     }
     let mut filled = (**pod).clone();
     if no_network {
         filled.network = other.network.clone();
     }
+    filled.cgroup = filled.cgroup.take().or_else(|| other.cgroup.clone());
+    filled.image = filled.image.take().or_else(|| other.image.clone());
     for container in &mut filled.containers {
         if let Some(same) = other.containers.iter().find(|one| one.id == container.id) {
             container.pid = container.pid.or(same.pid.filter(|_| container.running));
@@ -72,6 +75,8 @@ mod tests {
             ips: Vec::new(),
             ready: true,
             containers: containers.iter().map(container).collect(),
+            cgroup: None,
+            image: None,
         }
     }
 
@@ -95,7 +100,7 @@ mod tests {
         let mut full = pod(Source::Cri, "s", &[]);
         full.network = Network::Host;
         let full = Arc::new(full);
-        let merged = merge(&[full.clone()], &[Arc::new(pod(Source::Docker, "s", &[]))]);
+        let merged = merge(std::slice::from_ref(&full), &[Arc::new(pod(Source::Docker, "s", &[]))]);
         assert!(merged.len() == 1 && Arc::ptr_eq(&merged[0], &full));
     }
 }

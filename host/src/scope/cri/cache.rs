@@ -36,6 +36,8 @@ struct Sandbox {
     state: i32,
     network: Network,
     ips: Vec<IpAddr>,
+    cgroup: Option<String>,
+    image: Option<String>,
 }
 
 /// From the status of a container.
@@ -127,6 +129,7 @@ impl Cri {
         containers.sort_unstable_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         containers.shrink_to_fit();
         let (network, ips) = self.network(&sandbox.id);
+        let known = self.sandboxes.get(&sandbox.id);
         Pod {
             id: sandbox.id,
             source: Source::Cri,
@@ -140,6 +143,8 @@ impl Cri {
             created_unix: Duration::from_nanos(sandbox.created_at.try_into().unwrap_or(0)),
             ready: sandbox.state == m::SANDBOX_READY,
             containers,
+            cgroup: known.and_then(|known| known.cgroup.clone()),
+            image: known.and_then(|known| known.image.clone()),
         }
     }
 
@@ -180,6 +185,10 @@ impl Cri {
         for pod in &mut pods {
             let mut completed = (**pod).clone();
             (completed.network, completed.ips) = self.network(&pod.id);
+            if let Some(known) = self.sandboxes.get(&pod.id) {
+                completed.cgroup.clone_from(&known.cgroup);
+                completed.image.clone_from(&known.image);
+            }
             completed.containers.iter_mut().for_each(|container| self.detail(container));
             if completed != **pod {
                 *pod = Arc::new(completed);
@@ -252,7 +261,8 @@ impl Sandbox {
         let ips = addresses.into_iter().flat_map(|network| {
             std::iter::once(&network.ip).chain(network.additional_ips.iter().map(|additional| &additional.ip))
         });
-        Self { state, ips: ips.filter_map(|ip| ip.parse().ok()).collect(), network }
+        let ips = ips.filter_map(|ip| ip.parse().ok()).collect();
+        Self { state, network, ips, cgroup: told.cgroup, image: told.image }
     }
 }
 

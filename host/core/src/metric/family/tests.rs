@@ -37,7 +37,7 @@ fn names_are_built_from_probe_metric_and_unit() {
         metric("received", MetricKind::Counter, "bytes"),
         metric("bytes_seen", MetricKind::Counter, "bytes"),
     ]);
-    let names: Vec<String> = families("sockstat", &plan, &[]).unwrap().into_iter().map(|f| f.name).collect();
+    let names: Vec<String> = families("sockstat", &plan, &[], false).unwrap().into_iter().map(|f| f.name).collect();
     assert_eq!(
         names,
         ["netsonde_sockstat_tcp_inuse", "netsonde_sockstat_received_bytes", "netsonde_sockstat_bytes_seen_bytes"]
@@ -47,7 +47,7 @@ fn names_are_built_from_probe_metric_and_unit() {
 #[test]
 fn rule_8_what_is_sampled_says_so_in_its_help() {
     let plan = plan([metric("resets", MetricKind::Counter, ""), metric("drops", MetricKind::Counter, "")]);
-    let families = families("x", &plan, &[true]).unwrap();
+    let families = families("x", &plan, &[true], false).unwrap();
     assert!(families[0].help.starts_with("Help. (sampled"));
     assert_eq!(families[1].help, "Help.");
 }
@@ -57,7 +57,7 @@ fn rule_14_default_bounds_are_those_of_the_unit() {
     let own = with(metric("c", MetricKind::Histogram, "seconds"), |m| m.bounds = vec![1.0, 3.0]);
     let plan =
         plan([metric("a", MetricKind::Histogram, "seconds"), metric("b", MetricKind::GaugeHistogram, "bytes"), own]);
-    let families = families("x", &plan, &[]).unwrap();
+    let families = families("x", &plan, &[], false).unwrap();
     for (family, metric) in families.iter().zip(&plan.metrics) {
         assert_eq!(family.bounds.values().len(), bound_count(metric));
     }
@@ -69,7 +69,7 @@ fn rule_14_default_bounds_are_those_of_the_unit() {
 #[test]
 fn a_scope_label_expands_to_four() {
     let plan = plan([with(metric("flows", MetricKind::Counter, ""), |m| m.labels = vec![field("peer", "scope")])]);
-    let families = families("x", &plan, &[]).unwrap();
+    let families = families("x", &plan, &[], false).unwrap();
     assert_eq!(families[0].labels[0].names(), ["peer_namespace", "peer_pod", "peer_node", "peer_type"]);
 }
 
@@ -109,7 +109,7 @@ fn rule_12_what_may_not_be_is_refused_with_its_reason() {
         (with(metric("x", Histogram, ""), |m| m.bounds = (0..65).map(f64::from).collect()), "65 bounds"),
     ] {
         let name = metric.name.clone();
-        let errors = families("p", &plan([metric]), &[]).unwrap_err();
+        let errors = families("p", &plan([metric]), &[], false).unwrap_err();
         let text = errors[0].to_string();
         assert!(text.starts_with(&format!("probe `p`, metric `{name}`: ")) && text.contains(want), "{text}");
     }
@@ -118,16 +118,16 @@ fn rule_12_what_may_not_be_is_refused_with_its_reason() {
 #[test]
 fn rule_12_the_hosts_own_words_are_no_probe_names() {
     for probe in ["probe", "source", "rows", "dropped", "build", "process", "a-b", "9", "", "__x", "Ab"] {
-        assert_eq!(families(probe, &plan([]), &[]).unwrap_err().len(), 1, "{probe}");
+        assert_eq!(families(probe, &plan([]), &[], false).unwrap_err().len(), 1, "{probe}");
     }
 }
 
 #[test]
 fn all_errors_are_told_at_once() {
     let plan = plan([metric("A", MetricKind::Gauge, "B"), metric("c_total", MetricKind::Counter, "")]);
-    assert_eq!(families("rows", &plan, &[]).unwrap_err().len(), 4);
+    assert_eq!(families("rows", &plan, &[], false).unwrap_err().len(), 4);
     let many = Plan { metrics: vec![metric("x", MetricKind::Gauge, ""); 257], ..plan };
-    assert!(families("x", &many, &[]).unwrap_err()[0].to_string().contains("257 metrics; 256"));
+    assert!(families("x", &many, &[], false).unwrap_err()[0].to_string().contains("257 metrics; 256"));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn rule_12_families_are_unique_with_their_suffixes() {
         (("x", Info), ("x_info", Gauge), "netsonde_p_x_info"),
     ] {
         let plan = plan([metric(first.0, first.1, ""), metric(second.0, second.1, "")]);
-        let families = families("p", &plan, &[]).unwrap();
+        let families = families("p", &plan, &[], false).unwrap();
         let errors = Names::default().take("p", &plan, &families).unwrap_err();
         let want = format!("the page would have `{name}` twice: metric `{}` of probe `p` has it too", first.0);
         assert!(errors[0].to_string().ends_with(&want), "{}", errors[0]);
@@ -156,11 +156,96 @@ fn rule_12_families_are_unique_over_all_probes_and_a_refused_probe_takes_no_name
     let take = |names: &mut Names, probe: &str, metrics: &[&str]| {
         let metrics: Vec<Metric> = metrics.iter().map(|name| metric(name, MetricKind::Gauge, "")).collect();
         let plan = plan(metrics);
-        let families = families(probe, &plan, &[]).unwrap();
+        let families = families(probe, &plan, &[], false).unwrap();
         names.take(probe, &plan, &families)
     };
     take(&mut names, "a", &["b_c"]).unwrap();
     let errors = take(&mut names, "a_b", &["d", "c"]).unwrap_err();
     assert!(errors[0].to_string().contains("metric `b_c` of probe `a` has it too"), "{}", errors[0]);
     take(&mut names, "a", &["b_d"]).unwrap();
+}
+
+fn attributes(attributes: &[(&str, &str)]) -> Vec<(String, String)> {
+    attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn of(family: &str, kind: MetricKind) -> Metric {
+    with(metric("x", kind, ""), |m| m.attributes = attributes(&[("family", family)]))
+}
+
+#[test]
+fn rule_13_a_compatibility_family_has_the_upstreams_name_untouched() {
+    use MetricKind::*;
+    let named = |family: &str, kind, unit: &str| with(of(family, kind), |m| m.unit = unit.into());
+    for (metric, name) in [
+        (named("container_network_tcp_usage_total", Gauge, ""), "container_network_tcp_usage_total"),
+        (named("container_network_receive_bytes_total", Counter, ""), "container_network_receive_bytes_total"),
+        (named("container_network_receive_bytes_total", Counter, "bytes"), "container_network_receive_bytes_total"),
+        (named("Rx:count", Counter, "bytes"), "Rx:count"),
+        (named("_total", Counter, ""), "_total"),
+        (named("kube_pod_info", Info, ""), "kube_pod_info"),
+        (named("latency", Histogram, "seconds"), "latency"),
+    ] {
+        let plan = plan([metric]);
+        let family = families("p", &plan, &[], true).unwrap().remove(0);
+        assert_eq!((family.name.as_str(), family.foreign, family.unit.as_str()), (name, true, ""));
+        assert_eq!(sample_name("p", &plan.metrics[0]), name);
+        assert_eq!(family.scoped, ScopeLabels::Own);
+    }
+    assert_eq!(sample_name("p", &metric("received", Counter, "bytes")), "netsonde_p_received_bytes_total");
+}
+
+#[test]
+fn rule_13_scope_labels_are_the_upstreams_for_metrics_of_scopes() {
+    let cadvisor = with(of("a_total", MetricKind::Gauge), |m| {
+        m.attributes.extend(attributes(&[("scope-labels", "cadvisor"), ("scope-labels", "twice"), ("unknown", "x")]));
+    });
+    let node = with(metric("n", MetricKind::Gauge, ""), |m| m.scoped = false);
+    let families = families("p", &plan([cadvisor, node]), &[], true).unwrap();
+    assert_eq!([families[0].scoped, families[1].scoped], [ScopeLabels::Cadvisor, ScopeLabels::Node]);
+}
+
+#[test]
+fn rule_13_what_no_compatibility_family_may_be_is_refused_with_its_reason() {
+    let given = |pairs: &[(&str, &str)]| with(metric("x", MetricKind::Gauge, ""), |m| m.attributes = attributes(pairs));
+    let labelled = with(given(&[("scope-labels", "cadvisor")]), |m| m.labels = vec![field("image", "text")]);
+    let of_node = with(given(&[("scope-labels", "cadvisor")]), |m| m.scoped = false);
+    for (metric, foreign, want) in [
+        (
+            given(&[("family", "a")]),
+            false,
+            "`family` is for compatibility probes, which the configuration chooses by `compat`",
+        ),
+        (given(&[("scope-labels", "cadvisor")]), false, "`scope-labels` is for compatibility probes"),
+        (given(&[("family", "netsonde_probe_up")]), true, "`netsonde_probe_up` needs the form"),
+        (given(&[("family", "process_open_fds")]), true, "`process_open_fds` needs the form"),
+        (given(&[("family", "a-b")]), true, "`a-b` needs the form"),
+        (given(&[("family", "9a")]), true, "`9a` needs the form"),
+        (given(&[("family", "")]), true, "`` needs the form"),
+        (given(&[("scope-labels", "kubeskoop")]), true, "no `scope-labels` called `kubeskoop`, only `cadvisor`"),
+        (of_node, true, "this one is of the node"),
+        (labelled, true, "label `image` is added by the host"),
+    ] {
+        let errors = families("p", &plan([metric]), &[], foreign).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].to_string().contains(want), "{errors:?}");
+    }
+}
+
+#[test]
+fn rule_12_compatibility_families_are_unique_too() {
+    use MetricKind::*;
+    for (first, second, name) in [
+        (of("a_total", Gauge), of("a_total", Gauge), "a_total"),
+        (of("a_total", Gauge), of("a_total", Counter), "a_total"),
+        (of("a_count", Counter), of("a", Histogram), "a_count"),
+        (of("a", Counter), of("a", Gauge), "a"),
+    ] {
+        let plan = plan([first, second]);
+        let families = families("p", &plan, &[], true).unwrap();
+        let errors = Names::default().take("p", &plan, &families).unwrap_err();
+        assert!(errors[0].to_string().contains(&format!("the page would have `{name}` twice")), "{}", errors[0]);
+    }
+    let plan = plan([of("a", Counter), of("a_total", Gauge), of("b_total", Counter)]);
+    let families = families("p", &plan, &[], true).unwrap();
+    Names::default().take("p", &plan, &families).unwrap();
 }

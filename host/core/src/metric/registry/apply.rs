@@ -4,13 +4,17 @@
 //! the output. The second changes values, and cannot fail (rule 3).
 
 use super::{
-    Limits, Metric, Now, ProbeId, Registry,
+    Limits, Metric, Now, ProbeId, Registry, cadvisor,
     labels::{Encoder, Who, handle, held_labels, other_key, render},
     store::{Data, Index, State},
 };
 use crate::{
     batch::Column,
-    metric::{family::Family, histogram::Histogram, value::Value},
+    metric::{
+        family::{Family, ScopeLabels},
+        histogram::Histogram,
+        value::Value,
+    },
     output::{Checked, Given, OutputError, Owner},
     probe::{Buckets, MetricKind, Operation, Samples},
     scope::{ScopeId, Scopes},
@@ -245,7 +249,8 @@ impl Pass<'_> {
         let is_once = matches!(rows.given, Given::Samples(Operation::Set | Operation::Total));
         let first = self.scratch.targets.len();
         for row in 0..rows.len() {
-            if !rows.has(row) {
+            // Whom the other system does not show has no series here either: that is no loss.
+            if !rows.has(row) || self.is_hidden(metric, rows, row) {
                 self.scratch.targets.push(ABSENT);
                 continue;
             }
@@ -265,6 +270,10 @@ impl Pass<'_> {
         }
         metric.store.keep_hints(&self.scratch.targets[first..]);
         Ok(())
+    }
+
+    fn is_hidden(&self, metric: &Metric, rows: &Rows<'_>, row: usize) -> bool {
+        metric.family.scoped == ScopeLabels::Cadvisor && !cadvisor::shows(handle(rows.scopes, row), self.scopes)
     }
 
     /// The member, or with totals the part, of a row, and whether this is the first row of it. The latter only if `is_once`.

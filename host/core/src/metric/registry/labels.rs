@@ -1,8 +1,12 @@
 //! Labels of a row: the bytes by which its series is found, and the text on the page.
 
+use super::cadvisor;
 use crate::{
     batch::{Column, Values},
-    metric::{exposition::push_label, family::Label},
+    metric::{
+        exposition::push_label,
+        family::{Label, ScopeLabels},
+    },
     scope::{Name, Scope, ScopeId, Scopes},
 };
 use foldhash::fast::RandomState;
@@ -19,14 +23,17 @@ pub(super) enum Who<'s> {
     /// Nobody known: a NULL in the column of scopes.
     Nobody,
     Scope(&'s Scope),
+    /// Told as cAdvisor does; None: nobody that it shows.
+    Cadvisor(Option<&'s Scope>),
 }
 
 impl<'s> Who<'s> {
-    pub fn new(scoped: bool, scope: ScopeId, scopes: &'s Scopes) -> Self {
-        match scopes.get(scope) {
-            _ if !scoped => Who::Node,
-            None => Who::Nobody,
-            Some(scope) => Who::Scope(scope),
+    pub fn new(scoped: ScopeLabels, scope: ScopeId, scopes: &'s Scopes) -> Self {
+        match (scoped, scopes.get(scope)) {
+            (ScopeLabels::Node, _) => Who::Node,
+            (ScopeLabels::Cadvisor, scope) => Who::Cadvisor(scope),
+            (ScopeLabels::Own, None) => Who::Nobody,
+            (ScopeLabels::Own, Some(scope)) => Who::Scope(scope),
         }
     }
 
@@ -34,6 +41,7 @@ impl<'s> Who<'s> {
         match self {
             Who::Node | Who::Nobody => None,
             Who::Scope(scope) => Some(scope),
+            Who::Cadvisor(scope) => scope,
         }
     }
 }
@@ -261,6 +269,7 @@ pub(super) fn render(who: Who<'_>, labels: &[Label], key: &[u8]) -> String {
         Who::Node => {}
         Who::Nobody => push_who(&mut text, &Name::default()),
         Who::Scope(scope) => push_who(&mut text, &scope.name),
+        Who::Cadvisor(scope) => scope.and_then(cadvisor::Labels::of).unwrap_or_default().render(&mut text),
     }
     let names = labels.iter().flat_map(Label::names);
     for (name, value) in names.zip(key.split(|&byte| byte == 0)) {

@@ -1,4 +1,5 @@
 mod budget;
+mod foreign;
 mod held;
 
 use super::*;
@@ -28,7 +29,7 @@ pub(super) type Row<'r> = (ScopeId, &'r str, f64);
 impl Node {
     /// Metrics by name and kind; those of scopes have one label, `x`, unless `bare`.
     pub fn new(metrics: &[(&str, MetricKind)], series: usize) -> Self {
-        Self::with(metrics, Limits { series, label_bytes: 16 }, |_| {})
+        Self::with(metrics, Limits { series, label_bytes: 16, ..Limits::default() }, |_| {})
     }
 
     pub fn with(metrics: &[(&str, MetricKind)], limits: Limits, change: impl Fn(&mut Metric)) -> Self {

@@ -24,6 +24,8 @@ fn pod(id: &str, name: &str, network: Network, containers: &[&str]) -> Arc<Pod> 
         created_unix: Duration::ZERO,
         ready: true,
         containers: containers.iter().map(|name| container(&format!("{id}.{name}"), name)).collect(),
+        cgroup: None,
+        image: None,
     })
 }
 
@@ -120,7 +122,7 @@ fn only_pods_without_a_scope_are_looked_for() {
     let (web, agent) = (pod("s1", "web-0", own(), &[]), pod("s2", "agent", Network::Host, &[]));
     let ended = Arc::new(Pod { ready: false, ..(*pod("s3", "job", own(), &[])).clone() });
     learn(&mut scopes, &[&web, &agent, &ended], 10);
-    assert_eq!(scopes.unbound(), [web.clone()]);
+    assert_eq!(scopes.unbound(), std::slice::from_ref(&web));
     see(&mut scopes, &[(11, Some(&web))], 10);
     assert_eq!((scopes.unbound(), scopes.of_pod("s1").map(|(inode, _)| inode)), (vec![], Some(11)));
 }

@@ -68,7 +68,7 @@ fn rule_33_new_gauges_are_dropped_and_existing_series_stay() {
 
 #[test]
 fn rule_33_a_metric_without_labels_is_dropped_over_budget() {
-    let limits = Limits { series: 1, label_bytes: 16 };
+    let limits = Limits { series: 1, label_bytes: 16, ..Limits::default() };
     let mut node = Node::with(&[("c", Counter)], limits, |metric| metric.labels.clear());
     let (a, b) = (node.pod("a"), node.pod("b"));
     let samples = Samples { labels: vec![], ..samples(0, Add, &[(a, "", 1.0), (b, "", 1.0)]) };
