@@ -111,7 +111,7 @@ impl Agent {
         let engine = Engine::new(specs.len())?;
         let cache = open_cache(&config.cache_folder);
         let (types, tracing) = tracing(config);
-        let tables = Tables::new(&config.proc_root, &types);
+        let tables = Tables::new(&config.proc_root, &types).with_pods(scopes.clone());
         let passes = Arc::new(Passes::default());
         let catalogue = Catalogue { hooks: types, ..tables.catalogue() };
         let namespaces =
@@ -217,6 +217,8 @@ fn spec(config: &Config, probe: &config::Probe) -> Spec {
             foreign: config.compat.iter().any(|compat| compat.probe() == probe.name),
         },
         events: probe.limits.events,
+        allow: probe.allow.clone(),
+        pod_labels: config.pods.labels.iter().map(|(name, _)| name.clone()).collect(),
     }
 }
 

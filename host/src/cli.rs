@@ -1,9 +1,11 @@
 //! The command line: one file a command. Exit codes: 0 it went well, 1 it did not, 2 what was asked for is wrong.
 
 mod check;
+mod client;
 mod doctor;
 mod events;
 mod load;
+mod pods;
 pub mod print;
 mod probe;
 mod query;
@@ -55,6 +57,10 @@ enum Command {
     ///
     /// For example: netsonde events --follow --type TCPRESET_NOSOCK
     Events(events::Events),
+    /// List the pods and containers of the node, and how each was found, of a running agent
+    ///
+    /// BY tells how a pod was found to be whose it is: by the file of its network namespace, by its process, or by the cgroup of sockets.
+    Pods(pods::Pods),
     /// List probes, or look into a module
     #[command(subcommand)]
     Probe(probe::Probe),
@@ -117,6 +123,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Query(query) => query.run(),
         Command::Tables(tables) => tables.run(),
         Command::Events(events) => events.run(),
+        Command::Pods(pods) => pods.run(),
         Command::Probe(probe) => probe.run(),
     };
     match result {

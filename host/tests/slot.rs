@@ -39,6 +39,8 @@ fn sockstat(engine: &Engine) -> Slot {
         limits: Limits::from(&config::Limits::default()),
         series: registry::Limits::default(),
         events: 1000,
+        allow: vec![],
+        pod_labels: vec![],
     };
     Slot::load(spec, engine, &Cache::none(), agent::nobody())
 }

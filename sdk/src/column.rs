@@ -129,6 +129,11 @@ impl Column {
         Self { values: Values::U32s(scopes.into_iter().map(Option::unwrap_or_default).collect()), present }
     }
 
+    /// Scopes of this column, and in rows where it has none those of the other: `owner`, which only sockets have, else `netns`.
+    pub fn scopes_or(&self, other: &Self) -> Self {
+        Self::scopes((0..self.rows()).map(|row| self.scope(row).or_else(|| other.scope(row))))
+    }
+
     /// The column's values at `rows`, in that order; a row may be taken more than once. A row without a value, or past the end, gives one
     /// without a value. Of the dictionary only the names in use are kept.
     pub fn pick(&self, rows: &[u32]) -> Self {

@@ -8,6 +8,7 @@ pub mod docker;
 pub mod index;
 pub mod labels;
 pub mod merge;
+pub mod table;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     probe::guest::{Fault, Processed},
-    scope::netns::hidden_message,
+    scope::{netns::hidden_message, watch::SourceState},
 };
 use netsonde_core::{
     metric::{
@@ -312,12 +312,12 @@ impl Board {
         }
     }
 
-    /// The whole page in `format`.
-    pub fn page(&self, format: Format) -> Vec<u8> {
+    /// The whole page in `format`. `sources` are asked for pods.
+    pub fn page(&self, format: Format, sources: &[SourceState]) -> Vec<u8> {
         let mut body = Vec::new();
         let mut page = Page::new(format, &mut body);
         self.registry.write(&mut page);
-        self.figures.write(&mut page, &self.events.sink_counts());
+        self.figures.write(&mut page, &self.events.sink_counts(), self.events.waiting(), sources);
         page.finish();
         body
     }

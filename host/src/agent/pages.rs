@@ -85,10 +85,10 @@ impl AgentPages {
             return Page::text(503, error.to_string());
         }
         let format = Format::negotiate(accept.as_deref());
-        let shared = self.shared.clone();
+        let (shared, sources) = (self.shared.clone(), self.runtimes.now());
         // A page of 100,000 series takes tens of milliseconds: not on the thread that answers others.
         let body = task::spawn_blocking(move || {
-            let page = shared.board().page(format);
+            let page = shared.board().page(format, &sources);
             if compress { gzip(&page) } else { page }
         });
         match body.await {

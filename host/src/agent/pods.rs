@@ -10,13 +10,12 @@ use netsonde_core::{
 use serde_json::{Map, Value, json};
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc::SyncSender},
+    sync::{Arc, OnceLock, mpsc::SyncSender},
 };
 
 /// The runtimes of this node.
 #[derive(Default)]
 pub struct Runtimes {
-    sources: Mutex<Vec<SourceState>>,
     watcher: OnceLock<Watcher>,
 }
 
@@ -35,12 +34,11 @@ impl Runtimes {
         if watch::is_expected(config) {
             namespaces.scopes().expect_pods();
         }
-        let (told, named) = (runtimes.clone(), namespaces.clone());
+        let named = namespaces.clone();
         let watcher = watch::start(config, move |Watched { pods, sources }| {
             if !sources.is_empty() {
                 named.scopes().expect_pods();
             }
-            *told.sources() = sources;
             named.learn(pods);
             // A full inbox is read all the same, and then names are looked for.
             let _ = inbox.try_send(Message::Named);
@@ -61,20 +59,20 @@ impl Runtimes {
         }
     }
 
+    /// How it goes with each source now.
+    pub fn now(&self) -> Vec<SourceState> {
+        self.watcher.get().map(Watcher::sources).unwrap_or_default()
+    }
+
     /// Everything about pods, for `/pods`.
     pub fn json(&self, scopes: &Scopes) -> Value {
-        let sources: Vec<Value> = self.sources().iter().map(source_json).collect();
+        let sources: Vec<Value> = self.now().iter().map(source_json).collect();
         let pods: Vec<Value> = scopes.pods().all().iter().map(|pod| pod_json(pod, scopes)).collect();
         let nameless = scopes.living().filter(|(_, _, scope)| scope.pod.is_none());
         let nameless = nameless.map(|(_, inode, scope)| {
             json!({ "netns": scope.name.to_string(), "inode": inode, "waits": scope.held.is_some() })
         });
         json!({ "sources": sources, "pods": pods, "namespaces": nameless.collect::<Vec<_>>() })
-    }
-
-    /// Those that are configured or were found, and how it goes with each.
-    pub fn sources(&self) -> MutexGuard<'_, Vec<SourceState>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod hooks;
 mod passes;
+mod pods;
 
 use super::process;
 use crate::{
+    scope::watch::SourceState,
     sink::Counts,
     source::{hook, iter::Passed},
 };
@@ -155,14 +157,18 @@ impl Figures {
         self.collected.is_some()
     }
 
-    /// Writes the families onto the page. `sinks` are the counts that the sinks keep.
-    pub fn write(&self, page: &mut Page<'_>, sinks: &Counts) {
+    /// Writes the families onto the page. `sinks` are the counts that the sinks keep, `waiting` events have no name yet, and `sources` are
+    /// asked for pods.
+    pub fn write(&self, page: &mut Page<'_>, sinks: &Counts, waiting: usize, sources: &[SourceState]) {
         page.family("netsonde_build", MetricKind::Info, "", "Version of this agent")
             .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1_u64);
         self.write_collection(page);
         self.write_probes(page);
         self.write_queries(page);
         self.write_events(page, sinks);
+        page.family("netsonde_events_waiting", Gauge, "", "Events that wait for the name of a pod")
+            .sample(&[], waiting as u64);
+        pods::write(sources, page);
         self.hooks.write(page);
         self.passes.write(page);
         let mut dropped = page.family(

@@ -52,6 +52,10 @@ pub struct Spec {
     pub series: metric::registry::Limits,
     /// Events a second.
     pub events: u64,
+    /// Guarded tables that it may ask.
+    pub allow: Vec<String>,
+    /// Labels that series and events of pods have besides: the probe must not have them, too.
+    pub pod_labels: Vec<String>,
 }
 
 /// How a probe is.
@@ -219,7 +223,9 @@ impl Slot {
     fn take_plan(&mut self, plan: Plan, catalogue: &Catalogue, register: Register<'_>) {
         self.described = true;
         self.plan = plan;
-        if let Err(why) = self.check_queries(catalogue).and_then(|()| self.check_events()) {
+        if let Err(why) =
+            self.check_queries(catalogue).and_then(|()| self.check_events()).and_then(|()| self.check_pod_labels())
+        {
             return self.broken(why);
         }
         self.plan_queries(catalogue);
@@ -247,6 +253,19 @@ impl Slot {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             errors.join("; ")
         })
+    }
+
+    /// Whether the configuration's labels of pods are names that the probe does not use itself.
+    fn check_pod_labels(&self) -> Result<(), String> {
+        let of_metrics = self.plan.metrics.iter().flat_map(|metric| &metric.labels);
+        let own = of_metrics.chain(self.plan.events.iter().flat_map(|ty| &ty.fields)).map(|field| &field.name);
+        match own.into_iter().find(|name| self.spec.pod_labels.contains(name)) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "`{name}` is one of its labels or fields, and of the labels that the configuration takes from pods: call the latter \
+                 something else under `pods.labels`"
+            )),
+        }
     }
 
     fn describe(&mut self) {

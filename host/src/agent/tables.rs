@@ -20,12 +20,16 @@ use crate::{
 use chooser::Chooser;
 use netsonde_core::{
     bpf::record::Scoping,
-    diag,
+    diag, pod,
     query::Naming,
-    scope::Namespace,
+    scope::{Namespace, Scopes},
     table::{Absent, Catalogue, Hooks, TableColumn},
 };
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 /// The sources, and which read goes to which.
 #[derive(Debug)]
@@ -35,8 +39,18 @@ pub struct Tables {
     within: Vec<(Vec<Subquery>, Sources)>,
     node: Option<Node>,
     choosers: Vec<Chooser>,
+    pods: Option<PodsRead>,
+    /// Who knows the pods.
+    scopes: Option<Arc<Mutex<Scopes>>>,
     hooks: Hooks,
     reads: usize,
+}
+
+/// A wanted `node.pods`: its number among the reads.
+#[derive(Debug)]
+struct PodsRead {
+    number: usize,
+    columns: Vec<TableColumn>,
 }
 
 /// A wanted `node.tcp`.
@@ -69,7 +83,21 @@ impl Tables {
     pub fn new(proc_root: &Path, hooks: &Hooks) -> Self {
         let proc = ProcSource::new(proc_root, rustix::param::page_size() as u64);
         let everywhere = Sources::new(proc, DiagSource::new(proc_root));
-        Self { everywhere, within: Vec::new(), node: None, choosers: Vec::new(), hooks: hooks.clone(), reads: 0 }
+        Self {
+            everywhere,
+            within: Vec::new(),
+            node: None,
+            choosers: Vec::new(),
+            pods: None,
+            scopes: None,
+            hooks: hooks.clone(),
+            reads: 0,
+        }
+    }
+
+    /// The same with `node.pods`, from what `scopes` knows.
+    pub fn with_pods(self, scopes: Arc<Mutex<Scopes>>) -> Self {
+        Self { scopes: Some(scopes), ..self }
     }
 
     /// The tables of this node as it is now, without its tracepoints.
@@ -82,6 +110,9 @@ impl Tables {
             }),
             Ok(table) => catalogue.tables.push(table),
             Err(absent) => catalogue.absent.push(absent),
+        }
+        if self.scopes.is_some() {
+            catalogue.tables.push(pod::table::table());
         }
         match self.hooks.find_pass("socket") {
             Ok(_) => catalogue.tables.push(node::table()),
@@ -109,6 +140,10 @@ impl Tables {
                 _ => node::Pass::load(&self.hooks).map_err(|error| error.to_string()),
             };
             Node { pass, number, of: (first..self.reads).collect(), columns }
+        });
+        self.pods = everywhere.iter().position(|(_, read)| read.table == pod::table::TABLE).map(|at| {
+            let (number, Read { columns, .. }) = everywhere.remove(at);
+            PodsRead { number, columns }
         });
         self.everywhere.prepare(everywhere);
         self.within.clear();
@@ -142,6 +177,7 @@ impl Tables {
     ) -> Collected {
         let mut collected = self.everywhere(namespaces, deadline);
         // What is made of others and of passes, before it is asked which namespaces it tells.
+        self.pods(&mut collected);
         self.node(&mut collected, scopes, deadline);
         self.choosers(&mut collected, scopes, deadline);
         self.within(&mut collected, namespaces, names, deadline);
@@ -161,6 +197,12 @@ impl Tables {
         let proc: Vec<_> = of.iter().map(|&number| &collected.tables[number]).collect();
         let rows = pass.as_ref().map_err(Clone::clone).and_then(|pass| pass.rows(&proc, columns, deadline, scopes));
         put_passed(collected, *number, rows);
+    }
+
+    fn pods(&self, collected: &mut Collected) {
+        let (Some(PodsRead { number, columns }), Some(scopes)) = (&self.pods, &self.scopes) else { return };
+        let batch = pod::table::rows(&scopes.lock().unwrap_or_else(PoisonError::into_inner), columns);
+        collected.tables[*number] = Ok(TableRows { batch, failed: Vec::new(), overflows: 0 });
     }
 
     fn choosers(&self, collected: &mut Collected, scopes: &mut dyn Scoping, deadline: Instant) {

@@ -1,9 +1,10 @@
 //! `netsonde events`: what happened, asked of a running agent.
 
-mod client;
-
-use super::{Failure, print};
-use client::{Answer, ClientError};
+use super::{
+    Failure,
+    client::{self, Answer, ClientError},
+    print,
+};
 use netsonde_core::event::{
     EventId,
     json::{self, Json},
@@ -58,7 +59,7 @@ impl Events {
     }
 
     fn ask(&self, seen: Option<EventId>) -> Result<Answer, ClientError> {
-        client::get(&self.address, &self.path(seen), self.follow)
+        client::get(&self.address, &self.path(seen), client::LINES, self.follow)
     }
 
     /// What is asked for: all there is at first, and later what came after the last event that was seen.
@@ -112,15 +113,6 @@ fn encoded(text: &str) -> String {
         other => format!("%{other:02X}"),
     };
     text.bytes().map(byte).collect()
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::Refused { status: 400, .. } | ClientError::Address { .. } => Failure::wrong([error]),
-            error => Failure::failed(error),
-        }
-    }
 }
 
 #[cfg(test)]

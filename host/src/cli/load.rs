@@ -73,7 +73,7 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 pub fn catalogue(places: &Places, btf: &Path) -> Catalogue {
     {
         let hooks = iter::seeing(hooks(btf), &places.proc_root);
-        Catalogue { hooks: hooks.clone(), ..tables(places, &hooks).catalogue() }
+        Catalogue { hooks: hooks.clone(), ..tables(places, &hooks, Arc::default()).catalogue() }
     }
 }
 
@@ -94,9 +94,13 @@ pub fn warn_of(walked: &Walked) {
 
 /// Who there is on this node, with the names of its pods.
 pub fn namespaces(places: Places, hooks: &Hooks) -> Namespaces {
+    namespaces_of(places, hooks, Arc::default())
+}
+
+/// The same, kept in `scopes`.
+pub fn namespaces_of(places: Places, hooks: &Hooks, scopes: Arc<Mutex<Scopes>>) -> Namespaces {
     let config = Config::default();
     let cgroups = Cgroups::open(&config.cgroup_root, &places.proc_root).ok();
-    let scopes = Arc::new(Mutex::new(Scopes::default()));
     let namespaces = Namespaces::new(places, scopes, agent::tasks(hooks), cgroups, clock);
     if watch::is_expected(&config.pods) {
         let Watched { pods, sources } = watch::look_once(&config.pods, PODS);
@@ -115,7 +119,7 @@ fn clock() -> (Duration, Duration) {
     (unix, unix)
 }
 
-/// What reads the tables.
-pub fn tables(places: &Places, hooks: &Hooks) -> Tables {
-    Tables::new(&places.proc_root, hooks)
+/// What reads the tables; `scopes` know the pods.
+pub fn tables(places: &Places, hooks: &Hooks, scopes: Arc<Mutex<Scopes>>) -> Tables {
+    Tables::new(&places.proc_root, hooks).with_pods(scopes)
 }

@@ -35,7 +35,7 @@ pub fn table(head: &[&str], rows: Vec<Vec<Text>>) {
     }
 }
 
-fn lines(head: &[&str], mut rows: Vec<Vec<Text>>) -> Vec<String> {
+pub(super) fn lines(head: &[&str], mut rows: Vec<Vec<Text>>) -> Vec<String> {
     for cell in rows.iter_mut().flatten() {
         cell.text = printable(&cell.text);
     }

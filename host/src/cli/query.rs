@@ -20,6 +20,7 @@ use netsonde_core::{
 use serde_json::Value;
 use std::{
     path::PathBuf,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -71,8 +72,9 @@ impl Query {
     }
 
     fn run_table(&self, query: &query::Query, hooks: &Hooks, places: Places) -> Result<(), Failure> {
-        let mut tables = load::tables(&places, hooks);
-        let namespaces = load::namespaces(places, hooks);
+        let scopes = Arc::new(Mutex::new(Scopes::default()));
+        let mut tables = load::tables(&places, hooks, scopes.clone());
+        let namespaces = load::namespaces_of(places, hooks, scopes);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let (mut whose, names) = (Whose::new(&namespaces), |scope| namespaces.scopes().name(scope));

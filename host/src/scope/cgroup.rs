@@ -30,9 +30,6 @@ const WHOLE: u64 = 1;
 const MAX_FOLDERS: usize = 65_536;
 const MAX_DEPTH: usize = 16;
 
-/// A folder's links if it has no folders in it (`kernfs_refresh_inode` in fs/kernfs/inode.c).
-const LEAF_LINKS: u64 = 2;
-
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     #[error(
@@ -153,7 +150,8 @@ impl Walk {
 
 /// The folder of this name, if there are folders in it: most have none, and looking at that takes a fraction of listing it.
 fn below(folder: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<Option<rustix::fd::OwnedFd>, Errno> {
-    if u64::from(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_nlink) == LEAF_LINKS {
+    // Without folders it has two links (`kernfs_refresh_inode` in fs/kernfs/inode.c).
+    if rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_nlink == 2 {
         return Ok(None);
     }
     rustix::fs::openat(folder, name, FOLDER, Mode::empty()).map(Some)

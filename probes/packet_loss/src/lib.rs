@@ -43,8 +43,8 @@ impl Default for Settings {
 /// By place too, as some reasons are normal at one place only; the counter has no label for it, and adds places up.
 fn drops_sql() -> String {
     format!(
-        "SELECT netns, name(protocol) AS protocol, name(reason) AS reason, name(location) AS place, count(*) AS packets \
-         FROM hook.kfree_skb WHERE name(reason) NOT IN ({NO_DROP}) GROUP BY netns, protocol, reason, location"
+        "SELECT owner, netns, name(protocol) AS protocol, name(reason) AS reason, name(location) AS place, count(*) AS packets \
+         FROM hook.kfree_skb WHERE name(reason) NOT IN ({NO_DROP}) GROUP BY owner, netns, protocol, reason, location"
     )
 }
 
@@ -52,7 +52,7 @@ fn drops_sql() -> String {
 fn rows_sql(normal: &[&str]) -> String {
     let normal: String = normal.iter().map(|name| format!(", maybe('{name}')")).collect();
     format!(
-        "SELECT netns, name(protocol) AS protocol, saddr, sport, daddr, dport, name(reason) AS reason, \
+        "SELECT owner, netns, name(protocol) AS protocol, saddr, sport, daddr, dport, name(reason) AS reason, \
          name(location) AS place FROM hook.kfree_skb WHERE name(reason) NOT IN ({NO_DROP}{normal})"
     )
 }
@@ -76,7 +76,9 @@ impl PacketLoss {
         let classes = Column::texts(self.classes(rows)?.into_iter().map(|class| Some(class.label())));
         let protocol = rows.column("protocol")?;
         let protocol = Column::texts((0..rows.len()).map(|row| Some(protocol.text(row).unwrap_or(OTHER))));
-        let samples = out.add(&self.packets).scopes(rows.column("netns")?);
+        // The socket's owner; of a packet that no socket has come to, the namespace.
+        let whose = rows.column("owner")?.scopes_or(rows.column("netns")?);
+        let samples = out.add(&self.packets).scopes(&whose);
         samples.label(&classes).label(rows.column("reason")?).label(&protocol).values(rows.column("packets")?);
         Ok(())
     }

@@ -9,16 +9,16 @@ fn probe(settings: &str) -> Harness<PacketLoss> {
 }
 
 fn drops() -> Table {
-    Table::new(&["netns", "protocol", "reason", "place", "packets"])
+    Table::new(&["owner", "netns", "protocol", "reason", "place", "packets"])
 }
 
 fn drop_rows() -> Table {
-    Table::new(&["netns", "protocol", "saddr", "sport", "daddr", "dport", "reason", "place"])
+    Table::new(&["owner", "netns", "protocol", "saddr", "sport", "daddr", "dport", "reason", "place"])
 }
 
 /// A row of `drop_rows` of which only reason and place matter.
 fn dropped(rows: Table, reason: &str, place: &str) -> Table {
-    rows.row(&[&1, &"TCP", &NULL, &NULL, &NULL, &NULL, &reason, &place])
+    rows.row(&[&NULL, &1, &"TCP", &NULL, &NULL, &NULL, &NULL, &reason, &place])
 }
 
 fn lines(got: &Gathered) -> Vec<String> {
@@ -28,16 +28,16 @@ fn lines(got: &Gathered) -> Vec<String> {
 #[test]
 fn rule_34_every_drop_is_counted_by_class() {
     let rows = drops()
-        .row(&[&1, &"TCP", &"QUEUE_PURGE", &NULL, &1])
-        .row(&[&1, &"UDP", &"NETFILTER_DROP", &NULL, &2])
-        .row(&[&1, &"ICMPV6", &"NO_SOCKET", &NULL, &3])
-        .row(&[&2, &NULL, &"UNHANDLED_PROTO", &NULL, &4])
-        .row(&[&2, &"TCP", &"0x20003", &NULL, &5])
-        .row(&[&2, &"TCP", &"A_REASON_OF_TOMORROW", &NULL, &6])
-        .row(&[&NULL, &NULL, &"SOCKET_CLOSE", &NULL, &7]);
+        .row(&[&11, &1, &"TCP", &"QUEUE_PURGE", &NULL, &1])
+        .row(&[&NULL, &1, &"UDP", &"NETFILTER_DROP", &NULL, &2])
+        .row(&[&NULL, &1, &"ICMPV6", &"NO_SOCKET", &NULL, &3])
+        .row(&[&NULL, &2, &NULL, &"UNHANDLED_PROTO", &NULL, &4])
+        .row(&[&NULL, &2, &"TCP", &"0x20003", &NULL, &5])
+        .row(&[&NULL, &2, &"TCP", &"A_REASON_OF_TOMORROW", &NULL, &6])
+        .row(&[&NULL, &NULL, &NULL, &"SOCKET_CLOSE", &NULL, &7]);
     let got = probe("{}").collect(&[("drops", rows)]).unwrap();
     for (scope, labels, want) in [
-        (Some(1), ["normal", "QUEUE_PURGE", "TCP"], 1.0),
+        (Some(11), ["normal", "QUEUE_PURGE", "TCP"], 1.0),
         (Some(1), ["policy", "NETFILTER_DROP", "UDP"], 2.0),
         (Some(1), ["loss", "NO_SOCKET", "ICMPV6"], 3.0),
         (Some(2), ["loss", "UNHANDLED_PROTO", "other"], 4.0),
@@ -54,10 +54,10 @@ fn rule_34_every_drop_is_counted_by_class() {
 fn rule_34_events_are_of_losses_and_policies_only() {
     let (a, b) = (IpAddr::from([10, 0, 0, 1]), "2001:db8::1".parse::<IpAddr>().unwrap());
     let rows = drop_rows()
-        .row(&[&1, &"TCP", &a, &5000, &a, &80, &"TCP_OLD_DATA", &"tcp_data_queue"])
-        .row(&[&1, &"UDP", &a, &5001, &a, &53, &"SOCKET_RCVBUFF", &"__udp_queue_rcv_skb"])
-        .row(&[&2, &"ICMPV6", &b, &NULL, &b, &NULL, &"NETFILTER_DROP", &"nf_hook_slow"])
-        .row(&[&2, &NULL, &NULL, &NULL, &NULL, &NULL, &"UNHANDLED_PROTO", &NULL]);
+        .row(&[&NULL, &1, &"TCP", &a, &5000, &a, &80, &"TCP_OLD_DATA", &"tcp_data_queue"])
+        .row(&[&NULL, &1, &"UDP", &a, &5001, &a, &53, &"SOCKET_RCVBUFF", &"__udp_queue_rcv_skb"])
+        .row(&[&NULL, &2, &"ICMPV6", &b, &NULL, &b, &NULL, &"NETFILTER_DROP", &"nf_hook_slow"])
+        .row(&[&NULL, &2, &NULL, &NULL, &NULL, &NULL, &NULL, &"UNHANDLED_PROTO", &NULL]);
     let got = probe("{}").stream(&[("drop_rows", rows)]).unwrap();
     assert_eq!(
         lines(&got),
@@ -81,7 +81,8 @@ fn rule_34_a_reason_may_be_normal_at_one_place() {
     let told: Vec<_> = got.events().iter().map(|event| event.source.clone().unwrap().1).collect();
     assert_eq!(told, [2, 3]);
 
-    let rows = drops().row(&[&1, &"TCP", &"NOT_SPECIFIED", &"tcp_v4_rcv", &5]).row(&[
+    let rows = drops().row(&[&NULL, &1, &"TCP", &"NOT_SPECIFIED", &"tcp_v4_rcv", &5]).row(&[
+        &NULL,
         &1,
         &"TCP",
         &"NOT_SPECIFIED",
@@ -141,13 +142,13 @@ fn the_plan_is_what_the_readme_says() {
         [
             (
                 "drops",
-                "SELECT netns, name(protocol) AS protocol, name(reason) AS reason, name(location) AS place, \
+                "SELECT owner, netns, name(protocol) AS protocol, name(reason) AS reason, name(location) AS place, \
                  count(*) AS packets FROM hook.kfree_skb WHERE name(reason) NOT IN ('SKB_NOT_DROPPED_YET', \
-                 maybe('SKB_CONSUMED')) GROUP BY netns, protocol, reason, location"
+                 maybe('SKB_CONSUMED')) GROUP BY owner, netns, protocol, reason, location"
             ),
             (
                 "drop_rows",
-                "SELECT netns, name(protocol) AS protocol, saddr, sport, daddr, dport, name(reason) AS reason, \
+                "SELECT owner, netns, name(protocol) AS protocol, saddr, sport, daddr, dport, name(reason) AS reason, \
                  name(location) AS place FROM hook.kfree_skb WHERE name(reason) NOT IN ('SKB_NOT_DROPPED_YET', \
                  maybe('SKB_CONSUMED'), maybe('DUP_FRAG'), maybe('IPV6_NDISC_NS_OTHERHOST'), maybe('OTHERHOST'), \
                  maybe('QUEUE_PURGE'), maybe('SOCKET_CLOSE'), maybe('TCP_CLOSE'), maybe('TCP_OFOMERGE'), \
@@ -179,7 +180,7 @@ fn events_can_be_left_out() {
     let mut probe = probe(r#"{"events": false}"#);
     let names: Vec<_> = probe.plan().queries.iter().map(|query| query.name.as_str()).collect();
     assert_eq!((names, probe.plan().events.len()), (vec!["drops"], 0));
-    let got = probe.collect(&[("drops", drops().row(&[&1, &"TCP", &"XDP", &NULL, &1]))]).unwrap();
+    let got = probe.collect(&[("drops", drops().row(&[&NULL, &1, &"TCP", &"XDP", &NULL, &1]))]).unwrap();
     assert_eq!(got.get("packets", Some(1), &["policy", "XDP", "TCP"]), Some(1.0));
 }
 

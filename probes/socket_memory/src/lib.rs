@@ -1,4 +1,4 @@
-//! Probe `socket_memory`: what the sockets of each network namespace hold in memory, and how full they are.
+//! Probe `socket_memory`: what the sockets of each container, or else network namespace, hold in memory, and how full they are.
 
 use netsonde_sdk::prelude::*;
 use sums::{Amounts, Protocol, Sums};
@@ -52,7 +52,7 @@ fn sql(full: u32) -> String {
     // Since Linux 6.18 UDP counts its drops by NUMA node.
     let numa = |node: u32| unsigned(&format!("maybe(sk.sk_drop_counters.drops{node}.counter)"));
     let columns = [
-        ("netns", "netns".into()),
+        ("owner", "owner".into()),
         ("family", "family".into()),
         ("protocol", "protocol".into()),
         ("kind", "sk.sk_type".into()),

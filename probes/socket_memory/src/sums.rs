@@ -1,4 +1,4 @@
-//! What the rows come to by namespace, protocol and family of addresses.
+//! What the rows come to by owner, protocol and family of addresses.
 
 use netsonde_sdk::prelude::*;
 use std::collections::BTreeMap;
@@ -137,7 +137,7 @@ impl Sums {
     /// # Errors
     /// If the rows lack a column.
     pub fn of(rows: &Rows<'_>) -> Result<Self> {
-        let [netns, family, protocol, kind] = columns(rows, ["netns", "family", "protocol", "kind"])?;
+        let [owner, family, protocol, kind] = columns(rows, ["owner", "family", "protocol", "kind"])?;
         let [unconnected, receive_full, queue_full, send_full] =
             columns(rows, ["unconnected", "receive_full", "queue_full", "send_full"])?;
         let [sockets, receive, deficit, queue, send, forward_alloc, backlog] =
@@ -149,7 +149,7 @@ impl Sums {
         let mut sums: BTreeMap<Group, Amounts> = BTreeMap::new();
         for row in 0..rows.len() {
             let protocol = Protocol::of(family.u64(row), kind.u64(row), protocol.u64(row));
-            let group = (netns.scope(row), protocol, family_label(family.u64(row)));
+            let group = (owner.scope(row), protocol, family_label(family.u64(row)));
             let to = sums.entry(group).or_insert_with(|| Amounts { protocol, ..Amounts::default() });
             let full = |column: &Column| Some(if column.bool(row) == Some(true) { sockets.f64(row)? } else { 0.0 });
             add(&mut to.sockets, sockets.f64(row));

@@ -7,7 +7,7 @@ const UDP: [i64; 3] = [2, 2, 17];
 const NULL: Option<i64> = None;
 
 const COLUMNS: [&str; 23] = [
-    "netns",
+    "owner",
     "family",
     "kind",
     "protocol",
@@ -41,11 +41,11 @@ fn table() -> Table {
 }
 
 /// A row of one socket of [family, type, protocol], NULL where the kernel has nothing of the kind, and else 0 but for `values`.
-fn row(table: Table, netns: i64, [family, kind, protocol]: [i64; 3], values: &[(&str, i64)]) -> Table {
+fn row(table: Table, owner: i64, [family, kind, protocol]: [i64; 3], values: &[(&str, i64)]) -> Table {
     let value = |name: &&str| match values.iter().find(|(given, _)| given == name) {
         Some((_, value)) => Some(*value),
         None => match *name {
-            "netns" => Some(netns),
+            "owner" => Some(owner),
             "family" => Some(family),
             "kind" => Some(kind),
             // Computed of sockets of the internet alone.
@@ -208,10 +208,10 @@ fn rule_2_what_a_kernel_cannot_tell_is_absent() {
 }
 
 #[test]
-fn a_namespace_that_is_not_known_is_nobodys() {
+fn an_owner_that_is_not_known_is_nobodys() {
     let got = collect(table().row(&{
         let cells: Vec<&dyn Cell> =
-            COLUMNS.iter().map(|name| if *name == "netns" { &NULL } else { &1 as &dyn Cell }).collect();
+            COLUMNS.iter().map(|name| if *name == "owner" { &NULL } else { &1 as &dyn Cell }).collect();
         cells
     }));
     assert_eq!(got.get("sockets", None, &["unix", ""]), Some(1.0));
@@ -231,7 +231,7 @@ fn the_plan_is_what_the_readme_says() {
     assert_eq!((query.name.as_str(), query.optional), ("sockets", false));
     assert_eq!(
         query.sql,
-        "SELECT netns, family, protocol, sk.sk_type AS kind, \
+        "SELECT owner, family, protocol, sk.sk_type AS kind, \
          (sk.__sk_common.skc_state - 2) * (sk.__sk_common.skc_state - 7) * (sk.__sk_common.skc_state - 10) = 0 AS unconnected, \
          100 * sk.sk_backlog.rmem_alloc.counter > 90 * sk.sk_rcvbuf AS receive_full, \
          100 * sk.sk_wmem_queued > 90 * sk.sk_sndbuf AS queue_full, \
@@ -249,7 +249,7 @@ fn the_plan_is_what_the_readme_says() {
          sum((maybe((sk::tcp_sock).rcv_nxt) - maybe((sk::tcp_sock).copied_seq) + 6442450944) % 4294967296 - 2147483648) AS unread, \
          sum((maybe((sk::tcp_sock).write_seq) - maybe((sk::tcp_sock).snd_nxt) + 6442450944) % 4294967296 - 2147483648) AS unsent, \
          sum((maybe((sk::tcp_sock).snd_nxt) - maybe((sk::tcp_sock).snd_una) + 6442450944) % 4294967296 - 2147483648) AS unacked \
-         FROM iter.socket GROUP BY netns, family, protocol, kind, unconnected, receive_full, queue_full, send_full"
+         FROM iter.socket GROUP BY owner, family, protocol, kind, unconnected, receive_full, queue_full, send_full"
     );
     let named = |name: &str| COLUMNS.contains(&name);
     assert!(query.sql.split(" AS ").skip(1).all(|rest| named(rest.split([',', ' ']).next().unwrap())));

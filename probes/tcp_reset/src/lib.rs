@@ -2,12 +2,12 @@
 
 use netsonde_sdk::prelude::*;
 
-const SENT: &str = "SELECT netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, count(*) AS resets \
-                    FROM hook.tcp_send_reset GROUP BY netns, maybe(reason), sk IS NULL, skb IS NULL";
-const RECEIVED: &str = "SELECT netns, count(*) AS resets FROM hook.tcp_receive_reset GROUP BY netns";
-const SENT_ROWS: &str = "SELECT netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
+const SENT: &str = "SELECT owner, netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, count(*) AS resets \
+                    FROM hook.tcp_send_reset GROUP BY owner, netns, maybe(reason), sk IS NULL, skb IS NULL";
+const RECEIVED: &str = "SELECT owner, netns, count(*) AS resets FROM hook.tcp_receive_reset GROUP BY owner, netns";
+const SENT_ROWS: &str = "SELECT owner, netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
                          saddr, sport, daddr, dport, laddr, lport, raddr, rport FROM hook.tcp_send_reset";
-const RECEIVED_ROWS: &str = "SELECT netns, laddr, lport, raddr, rport FROM hook.tcp_receive_reset";
+const RECEIVED_ROWS: &str = "SELECT owner, netns, laddr, lport, raddr, rport FROM hook.tcp_receive_reset";
 
 /// Fields of every type of event: `s` is who sends the reset.
 const FIELDS: [(&str, &str); 5] =
@@ -117,6 +117,11 @@ impl RowQueries {
     }
 }
 
+/// Whose each reset is: the socket's owner, without a socket the namespace of the packet.
+fn whose(rows: &Rows) -> Result<Column> {
+    Ok(rows.column("owner")?.scopes_or(rows.column("netns")?))
+}
+
 /// Rule 31: without a packet the socket acted by itself; without a socket the packet had none; with both, the socket answered the packet.
 fn kinds(rows: &Rows) -> Result<Vec<Kind>> {
     let (active, no_socket) = (rows.column("active")?, rows.column("no_socket")?);
@@ -144,11 +149,11 @@ impl Probe for TcpReset {
     fn process(&mut self, call: &Call, out: &mut Output) -> Result<()> {
         if let Some(rows) = call.rows(self.sent) {
             let kinds = Column::texts(kinds(&rows)?.into_iter().map(|kind| Some(kind.label())));
-            let samples = out.add(&self.sent_total).scopes(rows.column("netns")?);
+            let samples = out.add(&self.sent_total).scopes(&whose(&rows)?);
             samples.label(&kinds).label(rows.column("reason")?).values(rows.column("resets")?);
         }
         if let Some(rows) = call.rows(self.received) {
-            out.add(&self.received_total).scopes(rows.column("netns")?).values(rows.column("resets")?);
+            out.add(&self.received_total).scopes(&whose(&rows)?).values(rows.column("resets")?);
         }
         self.rows.as_ref().map_or(Ok(()), |rows| rows.process(call, out))
     }

@@ -9,11 +9,11 @@ fn probe(settings: &str) -> Harness<TcpReset> {
 }
 
 fn sent() -> Table {
-    Table::new(&["netns", "reason", "no_socket", "active", "resets"])
+    Table::new(&["owner", "netns", "reason", "no_socket", "active", "resets"])
 }
 
 fn sent_rows() -> Table {
-    let columns = ["netns", "reason", "no_socket", "active"];
+    let columns = ["owner", "netns", "reason", "no_socket", "active"];
     let addresses = ["saddr", "sport", "daddr", "dport", "laddr", "lport", "raddr", "rport"];
     Table::new(&[&columns[..], &addresses[..]].concat())
 }
@@ -29,33 +29,34 @@ fn lines(got: &netsonde_sdk::test::Gathered) -> Vec<String> {
 #[test]
 fn rule_31_each_reset_is_counted_by_kind() {
     let rows = sent()
-        .row(&[&1, &"NO_SOCKET", &true, &false, &3])
-        .row(&[&1, &"TCP_ABORT_ON_CLOSE", &false, &true, &4])
-        .row(&[&1, &"TCP_TIMEWAIT_SOCKET", &false, &false, &5])
-        .row(&[&2, &"TCP_TIMEWAIT_SOCKET", &false, &false, &6])
-        .row(&[&2, &"NOT_SPECIFIED", &true, &true, &7]);
-    let received = Table::new(&["netns", "resets"]).row(&[&2, &9]);
+        .row(&[&NULL, &1, &"NO_SOCKET", &true, &false, &3])
+        .row(&[&11, &1, &"TCP_ABORT_ON_CLOSE", &false, &true, &4])
+        .row(&[&1, &1, &"TCP_TIMEWAIT_SOCKET", &false, &false, &5])
+        .row(&[&2, &2, &"TCP_TIMEWAIT_SOCKET", &false, &false, &6])
+        .row(&[&NULL, &2, &"NOT_SPECIFIED", &true, &true, &7]);
+    let received = Table::new(&["owner", "netns", "resets"]).row(&[&21, &2, &9]).row(&[&2, &2, &1]);
     let got = probe("{}").collect(&[("sent", rows), ("received", received)]).unwrap();
     for (scope, labels, want) in [
         (1, ["nosock", "NO_SOCKET"], 3.0),
-        (1, ["active", "TCP_ABORT_ON_CLOSE"], 4.0),
+        (11, ["active", "TCP_ABORT_ON_CLOSE"], 4.0),
         (1, ["process", "TCP_TIMEWAIT_SOCKET"], 5.0),
         (2, ["process", "TCP_TIMEWAIT_SOCKET"], 6.0),
         (2, ["active", "NOT_SPECIFIED"], 7.0),
     ] {
         assert_eq!(got.get("sent", Some(scope), &labels), Some(want), "{scope} {labels:?}");
     }
-    assert_eq!(got.get("received", Some(2), &[]), Some(9.0));
-    assert_eq!((got.len(), got.events().len()), (6, 0));
+    assert_eq!(got.get("received", Some(21), &[]), Some(9.0));
+    assert_eq!(got.get("received", Some(2), &[]), Some(1.0));
+    assert_eq!((got.len(), got.events().len()), (7, 0));
 }
 
 #[test]
 fn a_kernel_without_reasons_gives_an_empty_label_and_no_field() {
-    let got = probe("{}").collect(&[("sent", sent().row(&[&1, &NULL, &false, &true, &4]))]).unwrap();
+    let got = probe("{}").collect(&[("sent", sent().row(&[&1, &1, &NULL, &false, &true, &4]))]).unwrap();
     assert_eq!(got.get("sent", Some(1), &["active", ""]), Some(4.0));
 
     let (a, b) = (address("10.0.0.1"), address("10.0.0.2"));
-    let rows = sent_rows().row(&[&1, &NULL, &false, &true, &NULL, &NULL, &NULL, &NULL, &a, &80, &b, &5000]);
+    let rows = sent_rows().row(&[&1, &1, &NULL, &false, &true, &NULL, &NULL, &NULL, &NULL, &a, &80, &b, &5000]);
     let got = probe("{}").stream(&[("sent_rows", rows)]).unwrap();
     assert_eq!(
         lines(&got),
@@ -69,11 +70,12 @@ fn rule_31_s_is_who_sends_the_reset() {
     let (here, peer) = (address("10.0.0.1"), address("10.0.0.2"));
     let (here6, peer6) = (address("2001:db8::1"), address("2001:db8::2"));
     let rows = sent_rows()
-        .row(&[&1, &"NO_SOCKET", &true, &false, &peer, &5000, &here, &80, &NULL, &NULL, &NULL, &NULL])
-        .row(&[&1, &"TCP_ABORT_ON_CLOSE", &false, &true, &NULL, &NULL, &NULL, &NULL, &here, &80, &peer, &5000])
-        .row(&[&1, &"TCP_OLD_ACK", &false, &false, &peer, &5000, &here, &80, &here, &80, &peer, &5000])
-        .row(&[&2, &"NO_SOCKET", &true, &false, &peer6, &5001, &here6, &81, &NULL, &NULL, &NULL, &NULL]);
-    let received = Table::new(&["netns", "laddr", "lport", "raddr", "rport"]).row(&[&1, &peer, &5000, &here, &80]);
+        .row(&[&NULL, &1, &"NO_SOCKET", &true, &false, &peer, &5000, &here, &80, &NULL, &NULL, &NULL, &NULL])
+        .row(&[&1, &1, &"TCP_ABORT_ON_CLOSE", &false, &true, &NULL, &NULL, &NULL, &NULL, &here, &80, &peer, &5000])
+        .row(&[&1, &1, &"TCP_OLD_ACK", &false, &false, &peer, &5000, &here, &80, &here, &80, &peer, &5000])
+        .row(&[&NULL, &2, &"NO_SOCKET", &true, &false, &peer6, &5001, &here6, &81, &NULL, &NULL, &NULL, &NULL]);
+    let received =
+        Table::new(&["owner", "netns", "laddr", "lport", "raddr", "rport"]).row(&[&1, &1, &peer, &5000, &here, &80]);
     let got = probe("{}").stream(&[("sent_rows", rows), ("received_rows", received)]).unwrap();
     let flow = "protocol=TCP saddr=10.0.0.1 sport=80 daddr=10.0.0.2 dport=5000";
     assert_eq!(
@@ -93,8 +95,8 @@ fn rule_31_s_is_who_sends_the_reset() {
 #[test]
 fn rule_8_rows_of_a_stream_are_not_counted() {
     let (a, b) = (address("10.0.0.1"), address("10.0.0.2"));
-    let rows = sent_rows().row(&[&1, &"NO_SOCKET", &true, &false, &a, &1, &b, &2, &NULL, &NULL, &NULL, &NULL]);
-    let received = Table::new(&["netns", "laddr", "lport", "raddr", "rport"]).row(&[&1, &a, &1, &b, &2]);
+    let rows = sent_rows().row(&[&NULL, &1, &"NO_SOCKET", &true, &false, &a, &1, &b, &2, &NULL, &NULL, &NULL, &NULL]);
+    let received = Table::new(&["owner", "netns", "laddr", "lport", "raddr", "rport"]).row(&[&1, &1, &a, &1, &b, &2]);
     let got = probe("{}").stream(&[("sent_rows", rows), ("received_rows", received)]).unwrap();
     assert!(got.output.samples.is_empty());
     assert_eq!(got.events().len(), 2);
@@ -104,7 +106,7 @@ fn rule_8_rows_of_a_stream_are_not_counted() {
 fn without_rows_there_is_nothing() {
     let got = probe("{}").collect(&[]).unwrap();
     assert!(got.is_empty() && got.events().is_empty());
-    let empty = Table::new(&["netns", "laddr", "lport", "raddr", "rport"]);
+    let empty = Table::new(&["owner", "netns", "laddr", "lport", "raddr", "rport"]);
     let got = probe("{}").stream(&[("sent_rows", sent_rows()), ("received_rows", empty)]).unwrap();
     assert!(got.output.samples.is_empty() && got.output.events.is_empty());
 }
@@ -118,16 +120,16 @@ fn the_plan_is_what_the_readme_says() {
         [
             (
                 "sent",
-                "SELECT netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
-                 count(*) AS resets FROM hook.tcp_send_reset GROUP BY netns, maybe(reason), sk IS NULL, skb IS NULL"
+                "SELECT owner, netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
+                 count(*) AS resets FROM hook.tcp_send_reset GROUP BY owner, netns, maybe(reason), sk IS NULL, skb IS NULL"
             ),
-            ("received", "SELECT netns, count(*) AS resets FROM hook.tcp_receive_reset GROUP BY netns"),
+            ("received", "SELECT owner, netns, count(*) AS resets FROM hook.tcp_receive_reset GROUP BY owner, netns"),
             (
                 "sent_rows",
-                "SELECT netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
+                "SELECT owner, netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
                  saddr, sport, daddr, dport, laddr, lport, raddr, rport FROM hook.tcp_send_reset"
             ),
-            ("received_rows", "SELECT netns, laddr, lport, raddr, rport FROM hook.tcp_receive_reset"),
+            ("received_rows", "SELECT owner, netns, laddr, lport, raddr, rport FROM hook.tcp_receive_reset"),
         ]
     );
     assert!(probe.plan().metrics.iter().all(|metric| metric.scoped));
@@ -145,7 +147,7 @@ fn events_can_be_left_out() {
     let names: Vec<_> = probe.plan().queries.iter().map(|query| query.name.as_str()).collect();
     assert_eq!(names, ["sent", "received"]);
     assert!(probe.plan().events.is_empty());
-    let got = probe.collect(&[("sent", sent().row(&[&1, &"NO_SOCKET", &true, &false, &3]))]).unwrap();
+    let got = probe.collect(&[("sent", sent().row(&[&NULL, &1, &"NO_SOCKET", &true, &false, &3]))]).unwrap();
     assert_eq!(got.get("sent", Some(1), &["nosock", "NO_SOCKET"]), Some(3.0));
 }
 

@@ -96,5 +96,8 @@ fn numbers_and_scopes_may_be_missing() {
     assert_eq!(numbers, Column { values: Values::F64s(vec![1.5, 0.0]), present: Some(vec![0b01]) });
     let scopes = Column::scopes([None, Some(7)]);
     assert_eq!((scopes.scope(0), scopes.scope(1), scopes.rows()), (None, Some(7), 2));
+    let merged = scopes.scopes_or(&Column::scopes([Some(8), Some(9)]));
+    assert_eq!((merged.scope(0), merged.scope(1), merged.rows()), (Some(8), Some(7), 2));
+    assert_eq!(scopes.scopes_or(&Column::scopes([None, None])), scopes);
     assert_eq!((Column::numbers([Some(1.0)]).present, Column::scopes([Some(1)]).present), (None, None));
 }

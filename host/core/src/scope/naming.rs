@@ -2,7 +2,7 @@
 
 use super::{Name, PATIENCE, Scope, ScopeId, Scopes};
 use crate::pod::{By, Network, Pod, index::Pods};
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 impl Scopes {
     /// From now on somebody is asked for pods.
@@ -33,10 +33,9 @@ impl Scopes {
 
     /// The pods that have a namespace of their own which no scope has yet: a walk may find it.
     pub fn unbound(&self) -> Vec<Arc<Pod>> {
-        let bound: std::collections::HashSet<&str> =
-            self.by_id.values().filter_map(|scope| scope.pod.as_deref()).map(|pod| pod.id.as_str()).collect();
+        let bound = self.bound();
         let is_unbound = |pod: &&Arc<Pod>| {
-            matches!(pod.network, Network::Own { .. }) && pod.ready && !bound.contains(pod.id.as_str())
+            matches!(pod.network, Network::Own { .. }) && pod.ready && !bound.contains_key(pod.id.as_str())
         };
         self.pods.all().iter().filter(is_unbound).cloned().collect()
     }
@@ -44,6 +43,11 @@ impl Scopes {
     /// The living namespaces: scope, inode and what is known.
     pub fn living(&self) -> impl Iterator<Item = (ScopeId, u64, &Scope)> {
         self.living.iter().filter_map(|((inode, _), id)| Some((*id, *inode, self.by_id.get(id)?)))
+    }
+
+    /// The living namespaces that pods have for their own, by the runtime's name of the sandbox.
+    pub fn bound(&self) -> HashMap<&str, ScopeId> {
+        self.living().filter_map(|(id, _, scope)| Some((scope.pod.as_ref()?.id.as_str(), id))).collect()
     }
 
     /// Inode and scope of a pod's own namespace.

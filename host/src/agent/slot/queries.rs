@@ -9,6 +9,7 @@ use crate::{
     },
 };
 use netsonde_core::{
+    config::GUARDED_TABLES,
     probe::QueryState,
     query::{self, Asker, Kind, Query, QueryError},
     table::{Catalogue, Per},
@@ -45,6 +46,13 @@ impl Slot {
 
     pub(super) fn plan_queries(&mut self, catalogue: &Catalogue) {
         let planned = |query: &netsonde_core::probe::Query| match query::plan(&query.sql, catalogue, Asker::Probe) {
+            Ok(checked) if self.guarded(&checked).is_some() => {
+                let (name, table) = (&self.spec.name, self.guarded(&checked).unwrap_or_default());
+                Planned::Absent(format!(
+                    "{table} tells names and labels of pods; who wants the probe to know them says `allow: [{table}]` under \
+                     `probes.{name}`"
+                ))
+            }
             Ok(checked) if checked.per == Per::Event => self.hook(query, checked),
             Ok(checked) if checked.per == Per::Pass => self.pass(query, checked),
             Ok(checked) => Planned::Runs(Box::new(checked), Binding::default()),
@@ -56,6 +64,13 @@ impl Slot {
         let hooks: Vec<HookId> = self.hooks().map(|(_, _, id)| id).collect();
         let passes: Vec<PassId> = self.passes().collect();
         self.host.programs.keep(&self.spec.name, &hooks, &passes);
+    }
+
+    /// The first table that a query asks, also to choose namespaces, without being allowed to.
+    fn guarded<'q>(&self, query: &'q Query) -> Option<&'q str> {
+        let mut tables = [query].into_iter().chain(&query.within).map(|query| query.table.as_str());
+        let is_allowed = |table: &str| self.spec.allow.iter().any(|allowed| allowed == table);
+        tables.find(|table| GUARDED_TABLES.contains(table) && !is_allowed(table))
     }
 
     fn owner(&self, query: &netsonde_core::probe::Query) -> Owner {

@@ -15,8 +15,10 @@ use netsonde_core::{
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
+    convert::Infallible,
+    future::{self, Future},
     path::{Path, PathBuf},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
@@ -173,47 +175,33 @@ impl<R: Runtime> Asked<'_, '_, R> {
         backoff: &mut Backoff,
     ) -> Result<(), AskError> {
         let signal = Signal::new();
-        let mut following = !self.once;
-        let mut follow = pin!(follow_on::<R>(connection, &signal));
+        let mut follow = pin!(follow_on::<R>(connection, &signal, self.once));
         let mut schedule = Schedule::new(Instant::now());
         let mut again = Backoff::default();
         loop {
             let began = Instant::now();
-            {
-                let mut listing = pin!(self.runtime.list(connection, &signal));
-                loop {
-                    select! {
-                        listed = &mut listing => break listed?,
-                        () = &mut follow, if following => following = false,
-                    }
-                }
+            select! {
+                listed = self.runtime.list(connection, &signal) => listed?,
+                never = &mut follow => match never {},
             }
             backoff.went_well();
             schedule.listed(began, Instant::now(), signal.follows.get());
             self.board.borrow_mut().count(R::SOURCE, socket);
             self.tell(socket, name, &signal);
-            let mut more = true;
-            loop {
-                select! {
-                    () = time::sleep_until(schedule.next()) => break,
-                    () = self.wake.notified() => schedule.burst(Instant::now()),
-                    () = signal.woken.notified() => schedule.soon(Instant::now()),
-                    () = &mut follow, if following => following = false,
-                    failed = self.runtime.more(connection), if more => {
-                        more = false;
-                        self.tell(socket, name, &signal);
-                        if failed == 0 {
-                            again.went_well();
-                        } else {
-                            schedule.at(Instant::now() + again.failed());
-                        }
-                        if self.once {
-                            return Ok(());
-                        }
-                    }
-                }
-                self.board.borrow_mut().follows(R::SOURCE, signal.follows.get());
+            let failed = select! {
+                failed = self.runtime.more(connection) => failed,
+                () = due::<R>(&mut schedule, self.wake, &signal, follow.as_mut(), self.board) => continue,
+            };
+            self.tell(socket, name, &signal);
+            if self.once {
+                return Ok(());
             }
+            if failed == 0 {
+                again.went_well();
+            } else {
+                schedule.at(Instant::now() + again.failed());
+            }
+            due::<R>(&mut schedule, self.wake, &signal, follow.as_mut(), self.board).await;
         }
     }
 
@@ -222,10 +210,32 @@ impl<R: Runtime> Asked<'_, '_, R> {
     }
 }
 
-/// Follows the events, and again if they end. Ends if there are none.
-async fn follow_on<R: Runtime>(connection: &R::Connection, signal: &Signal) {
+/// Waits until a listing is due, and takes note of what makes one due earlier.
+async fn due<R: Runtime>(
+    schedule: &mut Schedule,
+    wake: &Notify,
+    signal: &Signal,
+    mut follow: Pin<&mut impl Future<Output = Infallible>>,
+    board: &RefCell<Board<'_>>,
+) {
+    loop {
+        select! {
+            () = time::sleep_until(schedule.next()) => return,
+            () = wake.notified() => schedule.burst(Instant::now()),
+            () = signal.woken.notified() => schedule.soon(Instant::now()),
+            never = &mut follow => match never {},
+        }
+        board.borrow_mut().follows(R::SOURCE, signal.follows.get());
+    }
+}
+
+/// Follows the events, and again if they end.
+async fn follow_on<R: Runtime>(connection: &R::Connection, signal: &Signal, once: bool) -> Infallible {
     let mut backoff = Backoff::default();
     loop {
+        if once {
+            break;
+        }
         let asked = Instant::now();
         let mut follow = pin!(R::follow(connection, signal));
         let ended = select! {
@@ -240,11 +250,13 @@ async fn follow_on<R: Runtime>(connection: &R::Connection, signal: &Signal) {
         if let Err(error) = ended {
             tracing::debug!("{error}");
         }
+        if asked.elapsed() < SETTLED {
+            break;
+        }
         signal.follows.set(false);
         signal.changed(None);
-        if asked.elapsed() < SETTLED {
-            return;
-        }
         time::sleep(backoff.failed()).await;
     }
+    // There is nothing to follow.
+    future::pending().await
 }

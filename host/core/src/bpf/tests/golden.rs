@@ -10,25 +10,25 @@ use crate::bpf::{
 pub const QUERIES: &[(&str, &str)] = &[
     (
         "tcp_reset_sent",
-        "SELECT netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, count(*) AS resets \
-         FROM hook.tcp_send_reset GROUP BY netns, maybe(reason), sk IS NULL, skb IS NULL",
+        "SELECT owner, netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, count(*) AS resets \
+         FROM hook.tcp_send_reset GROUP BY owner, netns, maybe(reason), sk IS NULL, skb IS NULL",
     ),
-    ("tcp_reset_received", "SELECT netns, count(*) AS resets FROM hook.tcp_receive_reset GROUP BY netns"),
+    ("tcp_reset_received", "SELECT owner, netns, count(*) AS resets FROM hook.tcp_receive_reset GROUP BY owner, netns"),
     (
         "tcp_reset_sent_rows",
-        "SELECT netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
+        "SELECT owner, netns, name(maybe(reason)) AS reason, sk IS NULL AS no_socket, skb IS NULL AS active, \
          saddr, sport, daddr, dport, laddr, lport, raddr, rport FROM hook.tcp_send_reset",
     ),
-    ("tcp_reset_received_rows", "SELECT netns, laddr, lport, raddr, rport FROM hook.tcp_receive_reset"),
+    ("tcp_reset_received_rows", "SELECT owner, netns, laddr, lport, raddr, rport FROM hook.tcp_receive_reset"),
     (
         "packet_loss_drops",
-        "SELECT netns, name(protocol) AS protocol, name(reason) AS reason, name(location) AS place, count(*) AS packets \
+        "SELECT owner, netns, name(protocol) AS protocol, name(reason) AS reason, name(location) AS place, count(*) AS packets \
          FROM hook.kfree_skb WHERE name(reason) NOT IN ('SKB_NOT_DROPPED_YET', maybe('SKB_CONSUMED')) \
-         GROUP BY netns, protocol, reason, location",
+         GROUP BY owner, netns, protocol, reason, location",
     ),
     (
         "packet_loss_rows",
-        "SELECT netns, name(protocol) AS protocol, saddr, sport, daddr, dport, name(reason) AS reason, \
+        "SELECT owner, netns, name(protocol) AS protocol, saddr, sport, daddr, dport, name(reason) AS reason, \
          name(location) AS place FROM hook.kfree_skb \
          WHERE name(reason) NOT IN ('SKB_NOT_DROPPED_YET', maybe('SKB_CONSUMED'), maybe('SOCKET_CLOSE'), maybe('GONE'))",
     ),

@@ -2,6 +2,7 @@
 //!
 //! By HTTP/1.0 (RFC 1945), which has neither chunks nor a second request on a connection: a body ends with it.
 
+use super::Failure;
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpStream, ToSocketAddrs},
@@ -16,6 +17,10 @@ const MAX_HEAD: u64 = 16 << 10;
 const MAX_MESSAGE: u64 = 4 << 10;
 const MAX_LINE: u64 = 8 << 20;
 
+/// Types of content: one JSON object a line, or one.
+pub const LINES: &str = "application/x-ndjson";
+pub const OBJECT: &str = "application/json";
+
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error(
@@ -24,7 +29,7 @@ pub enum ClientError {
     NoAgent { address: String, source: io::Error },
     #[error("{address} is no address: {source}; write it like 127.0.0.1:13119")]
     Address { address: String, source: io::Error },
-    #[error("what answers at {address} is no agent with events: name the agent's address with --address")]
+    #[error("what answers at {address} is no agent that tells this: name the agent's address with --address")]
     NotHttp { address: String },
     #[error("the agent at {address} answers {status}: {message}")]
     Refused { address: String, status: u16, message: String },
@@ -38,8 +43,8 @@ pub struct Answer {
     body: BufReader<TcpStream>,
 }
 
-/// Asks for `path`. Those who `follow` wait for the next line without end.
-pub fn get(address: &str, path: &str, follow: bool) -> Result<Answer, ClientError> {
+/// Asks for `path`, which must be of a type of content. Those who `follow` wait for the next line without end.
+pub fn get(address: &str, path: &str, content: &str, follow: bool) -> Result<Answer, ClientError> {
     let stream = connect(address)?;
     let no_agent = |source| ClientError::NoAgent { address: address.to_owned(), source };
     let mut body = BufReader::new(stream);
@@ -56,7 +61,7 @@ pub fn get(address: &str, path: &str, follow: bool) -> Result<Answer, ClientErro
             message: message.trim_end().to_owned(),
         });
     }
-    if !head.to_ascii_lowercase().contains("application/x-ndjson") {
+    if !head.to_ascii_lowercase().contains(content) {
         return Err(not_http());
     }
     body.get_ref().set_read_timeout((!follow).then_some(WAIT)).map_err(no_agent)?;
@@ -121,6 +126,15 @@ impl Iterator for Answer {
     }
 }
 
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused { status: 400, .. } | ClientError::Address { .. } => Failure::wrong([error]),
+            error => Failure::failed(error),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +151,7 @@ mod tests {
             assert!(request[..read].starts_with(b"GET /events? HTTP/1.0\r\n"));
             stream.write_all(said.as_bytes()).unwrap();
         });
-        let lines = get(&address, "/events?", false).and_then(|answer| answer.collect::<Result<Vec<_>, _>>());
+        let lines = get(&address, "/events?", LINES, false).and_then(|answer| answer.collect::<Result<Vec<_>, _>>());
         server.join().unwrap();
         lines.map_err(|error| error.to_string().replace(&address, "HERE"))
     }
@@ -151,8 +165,8 @@ mod tests {
         for (said, told) in [
             (&*format!("{HEAD}{{").leak(), "the answer of the agent at HERE broke off"),
             ("HTTP/1.1 503 Service Unavailable\r\n\r\n32 clients\n", "at HERE answers 503: 32 clients"),
-            ("HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n", "no agent with events"),
-            ("SSH-2.0-OpenSSH_9.9\r\n\r\n", "no agent with events"),
+            ("HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n", "no agent that tells this"),
+            ("SSH-2.0-OpenSSH_9.9\r\n\r\n", "no agent that tells this"),
             ("", "no agent answers at HERE: start one with `netsonde run`, or name its address with --address"),
         ] {
             let error = answer(said).unwrap_err();
@@ -163,9 +177,9 @@ mod tests {
     #[test]
     fn nobody_there_and_no_address_are_told_apart() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = get(&port.to_string(), "/", false).map(|_| ()).unwrap_err();
+        let error = get(&port.to_string(), "/", LINES, false).map(|_| ()).unwrap_err();
         assert!(matches!(error, ClientError::NoAgent { .. }), "{error}");
-        let error = get("127.0.0.1", "/", false).map(|_| ()).unwrap_err();
+        let error = get("127.0.0.1", "/", LINES, false).map(|_| ()).unwrap_err();
         assert!(matches!(error, ClientError::Address { .. }), "{error}");
     }
 }

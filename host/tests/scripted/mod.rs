@@ -1,0 +1,5 @@
+//! Container runtimes as tests and benches want them.
+
+pub mod cri;
+pub mod docker;
+pub mod serve;
