@@ -51,7 +51,7 @@ fn main() {
         || bare_loop(&pids, &mut buffer),
         || {
             collector.collect(deadline());
-            let page = collector.shared.board().page(Format::negotiate(None));
+            let page = collector.shared.board().page(Format::negotiate(None), &[]);
             assert!(page.len() > 1000);
         },
     );
@@ -69,7 +69,7 @@ fn main() {
         30,
         || bare_loop(&pids, &mut buffer),
         || {
-            shared.board().page(Format::negotiate(None));
+            shared.board().page(Format::negotiate(None), &[]);
         },
     );
     let board = shared.board();

@@ -3,12 +3,13 @@
 use crate::{
     Folder, binary,
     http::{self, Response},
+    netns::Netns,
     page::Page,
 };
 use std::{
     fs,
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -19,6 +20,8 @@ pub struct Agent {
     child: Child,
     pub address: String,
     pub folder: Folder,
+    /// The file of the network namespace that it runs in, if that is not this process's.
+    netns: Option<PathBuf>,
 }
 
 impl Agent {
@@ -35,11 +38,28 @@ impl Agent {
         Self::spawn_with(config, command).ready()
     }
 
-    fn ready(self) -> Self {
-        let agent = self;
-        agent.wait_until("it is ready", |agent| {
-            http::try_get(&agent.address, "/readyz", &[]).is_ok_and(|response| response.status == 200)
+    /// The same in another network namespace: a node.
+    pub fn start_on(node: &Netns, config: &str) -> Self {
+        Self::spawn_on(node, config).ready()
+    }
+
+    /// The same without waiting.
+    pub fn spawn_on(node: &Netns, config: &str) -> Self {
+        let netns = node.path();
+        // `ip netns exec` would mount a new /sys, and hide the cgroups.
+        let mut agent = Self::spawn_with(config, |file| {
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net={}", netns.display())).arg(binary()).args(["run", "--config"]).arg(file);
+            command
         });
+        agent.netns = Some(netns);
+        agent
+    }
+
+    /// Waits until it is ready.
+    pub fn ready(self) -> Self {
+        let agent = self;
+        agent.wait_until("it is ready", |agent| agent.try_get("/readyz").is_ok_and(|response| response.status == 200));
         agent
     }
 
@@ -61,7 +81,7 @@ impl Agent {
         let file = folder.write("netsonde.yaml", text);
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let child = command(&file).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        Self { child, address, folder }
+        Self { child, address, folder, netns: None }
     }
 
     /// What it has logged and printed so far.
@@ -74,7 +94,14 @@ impl Agent {
     }
 
     pub fn get(&self, path: &str) -> Response {
-        http::get(&self.address, path, &[])
+        self.try_get(path).unwrap_or_else(|error| panic!("GET http://{}{path}: {error}", self.address))
+    }
+
+    fn try_get(&self, path: &str) -> std::io::Result<Response> {
+        match &self.netns {
+            Some(netns) => http::try_get_within(netns, &self.address, path),
+            None => http::try_get(&self.address, path, &[]),
+        }
     }
 
     /// A fresh page: the collection is younger than this call.

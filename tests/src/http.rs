@@ -1,9 +1,11 @@
 //! A client as simple as HTTP/1.1 allows: the tests want to see every byte.
 
+use crate::netns::within;
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
     net::TcpStream,
+    path::Path,
     time::Duration,
 };
 
@@ -35,7 +37,15 @@ pub fn get(address: &str, path: &str, headers: &[(&str, &str)]) -> Response {
 
 /// The same, for a server that may not be there.
 pub fn try_get(address: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Response> {
-    let mut stream = TcpStream::connect(address)?;
+    ask(TcpStream::connect(address)?, address, path, headers)
+}
+
+/// The same, of a server in the network namespace that this file stands for.
+pub fn try_get_within(netns: &Path, address: &str, path: &str) -> std::io::Result<Response> {
+    ask(within(netns, || TcpStream::connect(address))?, address, path, &[])
+}
+
+fn ask(mut stream: TcpStream, address: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Response> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n")?;

@@ -4,12 +4,14 @@
 //! with an error: a test that did not run has not passed.
 
 pub mod agent;
+pub mod cri;
 pub mod http;
 pub mod netns;
 pub mod page;
 pub mod query;
 pub mod ss;
 pub mod traffic;
+pub mod whose;
 
 use std::{
     path::{Path, PathBuf},

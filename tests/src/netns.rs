@@ -1,7 +1,14 @@
 //! Network namespaces and processes that a test makes, and that end with it.
 
 use crate::unique;
-use std::process::{Child, Command, Output, Stdio};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::{
+    fs::File,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+};
 
 /// A network namespace with a name, deleted at the end of the test.
 pub struct Netns {
@@ -17,6 +24,11 @@ impl Netns {
         let netns = Self { name };
         netns.run("ip", &["link", "set", "lo", "up"]);
         netns
+    }
+
+    /// The file that holds it.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
     }
 
     /// Runs a command in it and gives what it printed.
@@ -71,6 +83,20 @@ impl Drop for Netns {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
+}
+
+/// Does something in the network namespace that this file stands for, in a thread of its own. A socket stays there that is given back.
+///
+/// # Panics
+/// If it cannot be entered.
+pub fn within<T: Send>(file: &Path, act: impl FnOnce() -> T + Send) -> T {
+    let enter = || {
+        let entered = File::open(file)
+            .and_then(|opened| Ok(move_into_link_name_space(opened.as_fd(), Some(LinkNameSpaceType::Network))?));
+        entered.unwrap_or_else(|error| panic!("cannot enter {}: {error}", file.display()));
+        act()
+    };
+    thread::scope(|scope| scope.spawn(enter).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 /// Two namespaces with a cable between them, both ends called `veth0`: 10.199.0.1 and fd99::1 in `a`, 10.199.0.2 and fd99::2 in `b`.

@@ -79,6 +79,14 @@ impl Peer {
         Self { process: netns.python(&format!("{PRELUDE}{LOOP}")) }
     }
 
+    /// The same, started by a command that is given Python's program as its last argument.
+    pub fn run_by(program: &str, args: &[&str]) -> Self {
+        let code = format!("{PRELUDE}{LOOP}");
+        let mut process = Process::piped(program, &[args, &[&code]].concat());
+        process.wait_for_line();
+        Self { process }
+    }
+
     /// Runs an expression, or some lines, and gives the expression's value.
     ///
     /// # Panics
