@@ -50,6 +50,7 @@ lint:
 bench: setup
 	cargo bench --locked -p netsonde-core
 	cargo bench --locked -p netsonde
+	cargo bench --locked -p netsonde-tests
 
 # Coverage-guided on the stable toolchain: libFuzzer, and the compiler's own instrumentation, without a sanitizer.
 fuzz: export RUSTFLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -94,6 +94,9 @@ pub struct PlaceArgs {
     /// Where `ip netns` keeps its names
     #[arg(long, value_name = "FOLDER")]
     netns_folder: Option<PathBuf>,
+    /// The container runtime's socket (CRI), instead of the one at a usual place
+    #[arg(long, value_name = "SOCKET")]
+    cri: Option<PathBuf>,
 }
 
 /// It did not go well: what to say, and the exit code.

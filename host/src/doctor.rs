@@ -6,6 +6,7 @@ mod capabilities;
 mod kernel;
 mod machine;
 mod places;
+mod pods;
 mod probes;
 mod procfs;
 mod self_test;
@@ -130,6 +131,7 @@ pub fn examine(config: &Config, with_self_test: bool) -> Report {
     add("tracepoints", tracepoints);
     add("symbols", symbols::look(&config.proc_root));
     add("procfs", procfs::look(config, &capabilities));
+    add("pods", pods::look(config));
     add("machine", machine::look(&config.proc_root));
     let (places, no_listen) = places::look(config);
     add("places", places);

@@ -123,8 +123,9 @@ fn rule_13_sockets_are_what_cadvisor_would_read() {
 #[test]
 fn rule_13_devices_are_what_cadvisor_would_read() {
     let netns = Netns::new("cadvisor");
+    netns.run("ip", &["link", "add", "eth0", "type", "veth", "peer", "name", "veth9"]);
+    netns.run("ip", &["link", "add", "docker0", "type", "bridge"]);
     for device in ["eth0", "veth9", "docker0"] {
-        netns.run("ip", &["link", "add", device, "type", "dummy"]);
         netns.run("ip", &["link", "set", device, "up"]);
     }
     let agent = Agent::start(&config(&netns, "cadvisor-traffic"));

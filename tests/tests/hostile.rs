@@ -11,6 +11,7 @@ const FALLS: &[(&str, &str)] = &[
     ("foreign_column", "did you mean `TCP.inuse`?"),
     ("unsupported_sql", "JOIN"),
     ("reserved_label", "label `pod`"),
+    ("nosy", "says `allow: [node.pods]` under `probes.nosy`"),
     ("error_in_start", "I do not like these queries"),
     ("loop", "process: stopped after"),
     ("grow", "bytes of memory; the limit is 16777216"),
@@ -39,6 +40,34 @@ fn config(modes: &[&str]) -> String {
 fn status(agent: &Agent, probe: &str) -> Value {
     let probes: Value = serde_json::from_slice(&agent.get("/probes").body).unwrap();
     probes["probes"].as_array().unwrap().iter().find(|status| status["name"] == probe).unwrap().clone()
+}
+
+#[test]
+fn names_of_pods_are_told_to_whom_the_operator_lets_know_them() {
+    let config = format!(
+        "probes:\n  nosy: {{ module: {}, settings: {{ mode: nosy }}, allow: [node.pods] }}",
+        guest("hostile").display()
+    );
+    let agent = Agent::start(&config);
+    agent.page();
+    assert_eq!(status(&agent, "nosy")["state"], "running", "{}", status(&agent, "nosy"));
+    assert_eq!(agent.page().value("netsonde_query_up", &[("probe", "nosy")]), 1.0);
+}
+
+#[test]
+fn a_label_of_pods_may_not_be_one_that_a_probe_has() {
+    let config = format!(
+        "pods: {{ cri: none, docker: none, labels: {{ label: app }} }}\n\
+         probes:\n  sockstat: {{}}\n  hostile: {{ module: {}, settings: {{ mode: well }} }}",
+        guest("hostile").display()
+    );
+    let agent = Agent::start(&config);
+    agent.page();
+    let why = status(&agent, "hostile")["why"].as_str().unwrap_or("").to_owned();
+    assert!(why.contains("call the latter something else under `pods.labels`"), "{why}");
+    let page = agent.page();
+    let labels = &page.find("netsonde_sockstat_sockets_used", &[("netns", "host")]).next().unwrap().labels;
+    assert_eq!(labels.get("label").map(String::as_str), Some(""), "it is there, and empty: {labels:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
     source::{btf, iter},
 };
 use netsonde_core::{
-    config::{self, Config},
+    config::{self, Config, Runtime},
     scope::Scopes,
     table::{Catalogue, Hooks},
 };
@@ -49,6 +49,9 @@ fn override_places(config: &mut Config, places: &PlaceArgs) {
     }
     if let Some(folder) = &places.netns_folder {
         config.netns_folder.clone_from(folder);
+    }
+    if let Some(socket) = &places.cri {
+        config.pods.cri = Runtime::At(socket.clone());
     }
 }
 
@@ -93,13 +96,14 @@ pub fn warn_of(walked: &Walked) {
 }
 
 /// Who there is on this node, with the names of its pods.
-pub fn namespaces(places: Places, hooks: &Hooks) -> Namespaces {
-    namespaces_of(places, hooks, Arc::default())
+pub fn namespaces(places: Places, args: &PlaceArgs, hooks: &Hooks) -> Namespaces {
+    namespaces_of(places, args, hooks, Arc::default())
 }
 
 /// The same, kept in `scopes`.
-pub fn namespaces_of(places: Places, hooks: &Hooks, scopes: Arc<Mutex<Scopes>>) -> Namespaces {
-    let config = Config::default();
+pub fn namespaces_of(places: Places, args: &PlaceArgs, hooks: &Hooks, scopes: Arc<Mutex<Scopes>>) -> Namespaces {
+    let mut config = Config::default();
+    override_places(&mut config, args);
     let cgroups = Cgroups::open(&config.cgroup_root, &places.proc_root).ok();
     let namespaces = Namespaces::new(places, scopes, agent::tasks(hooks), cgroups, clock);
     if watch::is_expected(&config.pods) {

@@ -74,7 +74,7 @@ impl Query {
     fn run_table(&self, query: &query::Query, hooks: &Hooks, places: Places) -> Result<(), Failure> {
         let scopes = Arc::new(Mutex::new(Scopes::default()));
         let mut tables = load::tables(&places, hooks, scopes.clone());
-        let namespaces = load::namespaces_of(places, hooks, scopes);
+        let namespaces = load::namespaces_of(places, &self.places, hooks, scopes);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let (mut whose, names) = (Whose::new(&namespaces), |scope| namespaces.scopes().name(scope));

@@ -82,3 +82,59 @@ fn push(column: &mut ColumnBuilder, name: &str, pod: &Pod, netns: Option<ScopeId
         _ => column.push_null(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        batch::Values,
+        pod::{Source, index::Pods},
+        query::{Asker, plan},
+        table::Catalogue,
+    };
+    use std::{sync::Arc, time::Duration};
+
+    fn pod(name: &str, network: Network, ips: &[&str]) -> Arc<Pod> {
+        Arc::new(Pod {
+            id: name.into(),
+            source: Source::Cri,
+            namespace: "shop".into(),
+            name: name.into(),
+            uid: format!("uid-{name}"),
+            labels: vec![("app".into(), "a \"b\"".into())],
+            annotations: vec![],
+            network,
+            ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+            created_unix: Duration::ZERO,
+            ready: true,
+            containers: vec![],
+            cgroup: None,
+            image: None,
+        })
+    }
+
+    #[test]
+    fn each_pod_is_a_row_of_what_is_asked() {
+        let mut scopes = Scopes::default();
+        let own = Network::Own { path: None, pid: None };
+        let pods = vec![pod("web", own, &["10.0.0.2", "fd00::2"]), pod("agent", Network::Host, &[])];
+        scopes.learn(Arc::new(Pods::new(pods)), Duration::ZERO);
+        let catalogue = Catalogue { tables: vec![table()], ..Catalogue::default() };
+        let query = plan(
+            "SELECT pod, ip, host_network, labels, netns FROM node.pods WHERE namespace = 'shop' ORDER BY pod",
+            &catalogue,
+            Asker::Person,
+        );
+        let query = query.unwrap();
+        let batch = rows(&scopes, &query.columns);
+        let columns: Vec<_> = batch.columns.iter().collect();
+        let answer = query.run(batch.rows, &columns, &scopes).batch;
+        assert_eq!(answer.rows, 2);
+        let Values::Code { codes, names } = &answer.columns[0].values else { panic!("names are codes") };
+        assert_eq!(codes.iter().map(|&code| &*names[code as usize]).collect::<Vec<_>>(), ["agent", "web"]);
+        let has = |column: usize| [0, 1].map(|row| answer.columns[column].has(row));
+        assert_eq!((has(1), has(4)), ([false, true], [false, false]), "no address of its own; no namespace was seen");
+        let Values::Code { names, .. } = &answer.columns[3].values else { panic!("labels are texts") };
+        assert_eq!(names[0], r#"{"app":"a \"b\""}"#);
+    }
+}

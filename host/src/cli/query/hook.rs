@@ -41,7 +41,7 @@ impl Query {
         hooks_of: &table::Hooks,
     ) -> Result<(), Failure> {
         let (hooks, reader) = Hooks::new(LIMITS).map_err(Failure::failed)?;
-        let namespaces = load::namespaces(places.clone(), hooks_of);
+        let namespaces = load::namespaces(places.clone(), &self.places, hooks_of);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let symbols = Symbols::new(&places.proc_root);

@@ -21,7 +21,7 @@ impl Query {
             error => Failure::failed(error),
         })?;
         let mut symbols = Symbols::new(&places.proc_root);
-        let namespaces = load::namespaces(places, hooks);
+        let namespaces = load::namespaces(places, &self.places, hooks);
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let mut whose = Whose::new(&namespaces);

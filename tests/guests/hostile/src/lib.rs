@@ -28,6 +28,7 @@ impl Guest for Hostile {
             "unsupported_sql" => {
                 return Ok(plan("SELECT netns FROM proc.net.sockstat a JOIN proc.net.dev b ON a.netns = b.netns"));
             }
+            "nosy" => return Ok(plan("SELECT namespace, pod, labels FROM node.pods")),
             "reserved_label" => {
                 let mut plan = plan(QUERY);
                 plan.metrics[0].labels[0].name = "pod".into();
@@ -53,7 +54,7 @@ impl Guest for Hostile {
             "grow" => grow(),
             "panic" => panic!("I fell on purpose"),
             "error" => Err("these rows make no sense".into()),
-            "well" => Ok(one(GAUGE, Operation::Set, label(), Values::U64s(vec![call.id]))),
+            "well" | "nosy" => Ok(one(GAUGE, Operation::Set, label(), Values::U64s(vec![call.id]))),
             "chatter" => {
                 (0..100).for_each(|_| log::info("and another thing"));
                 Ok(one(GAUGE, Operation::Set, label(), Values::U64s(vec![1])))
