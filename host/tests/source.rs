@@ -273,6 +273,69 @@ fn kinds_of_devices_follow_the_devices() {
 }
 
 #[test]
+fn the_other_ends_of_veths_are_found_in_every_namespace() {
+    needs_root!();
+    let (host, one, two, unknown) = (Netns::new(), Netns::new(), Netns::new(), Netns::new());
+    // One is read through a process, the others by name.
+    let _process = one.process();
+    for (name, peer, netns) in
+        [("v1", "eth0", &one.0), ("v2", "eth0", &two.0), ("v3", "eth0", &unknown.0), ("v4", "v5", &host.0)]
+    {
+        host.ip(&format!("link add {name} type veth peer name {peer} netns {netns}"));
+    }
+    host.ip("link add br0 type bridge");
+    // Both ends have the same number.
+    one.ip(&format!("link add same index 77 type veth peer name same index 77 netns {}", two.0));
+    let namespaces =
+        [(1, &host), (2, &one), (3, &two)].map(|(scope, netns)| namespace(scope, found(netns.inode()).unwrap()));
+    // One table wants peers and kinds, another peers alone, and a third neither.
+    let mut source = source(&[
+        ("proc.net.dev", &["netns", "name", "kind", "peer"]),
+        ("proc.net.dev", &["netns", "name", "peer"]),
+        ("proc.net.dev", &["netns", "name"]),
+    ]);
+    let expected = [
+        "1 br0 bridge NULL",
+        "1 lo NULL NULL",
+        "1 v1 veth 2",
+        "1 v2 veth 3",
+        "1 v3 veth NULL",
+        "1 v4 veth 1",
+        "1 v5 veth 1",
+        "2 eth0 veth 1",
+        "2 lo NULL NULL",
+        "2 same veth 3",
+        "3 eth0 veth 1",
+        "3 lo NULL NULL",
+        "3 same veth 2",
+    ];
+    // The second time by what was asked in the first one.
+    for _ in 0..2 {
+        let tables = collect(&mut source, &namespaces).tables;
+        let [both, peers, neither] = [0, 1, 2].map(|table| {
+            assert_eq!(failed(&tables[table]), []);
+            let mut lines = lines(&tables[table]);
+            lines.sort();
+            lines
+        });
+        assert_eq!(both, expected);
+        let without = |columns: &[usize]| {
+            expected.map(|line| {
+                let words = line.split(' ').enumerate().filter(|(column, _)| !columns.contains(column));
+                words.map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+            })
+        };
+        assert_eq!(peers, without(&[2]));
+        assert_eq!(neither, without(&[2, 3]));
+    }
+    // Another pair takes its place, and another namespace.
+    host.ip("link del v1");
+    host.ip(&format!("link add v9 type veth peer name eth1 netns {}", two.0));
+    let lines = lines(&collect(&mut source, &namespaces).tables[1]);
+    assert!(["1 v9 3", "1 v2 3", "3 eth1 1"].iter().all(|line| lines.contains(&(*line).to_owned())), "{lines:?}");
+}
+
+#[test]
 fn a_long_list_of_devices_is_read_to_its_end() {
     needs_root!();
     let netns = Netns::new();

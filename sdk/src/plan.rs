@@ -142,6 +142,13 @@ impl<K> MetricBuilder<'_, K> {
         self
     }
 
+    /// Adds labels that tell of somebody else, by a column that says who: `peer` becomes `peer_namespace`, `peer_pod`, `peer_node` and
+    /// `peer_type`, empty where nobody is known.
+    pub fn label_scope(mut self, name: &str) -> Self {
+        self.metric.labels.push(field(name, "scope"));
+        self
+    }
+
     /// Upper bounds of a histogram's buckets, `one` × 2^k for each of these k: those of a query's `histogram(x)` where an x of 1 is `one` in
     /// the metric's unit. At most 64.
     pub fn base2(self, one: f64, exponents: RangeInclusive<i32>) -> Self {

@@ -1,6 +1,11 @@
 //! The commands, as a person types them.
 
-use netsonde_tests::{Folder, agent::command, binary, guest, netns::Netns};
+use netsonde_tests::{
+    Folder,
+    agent::command,
+    binary, guest,
+    netns::{Netns, run},
+};
 use serde_json::Value;
 use std::process::Command;
 
@@ -33,6 +38,22 @@ fn query_sorts_limits_and_groups() {
     let rows: Vec<Value> = serde_json::from_str(&json).unwrap();
     assert_eq!(rows.len(), 2);
     assert!(rows[0]["bytes"].as_u64() >= rows[1]["bytes"].as_u64());
+}
+
+#[test]
+fn the_other_end_of_a_veth_has_a_name() {
+    let (one, two) = (Netns::new("end"), Netns::new("end"));
+    run("ip", &["-n", &one.name, "link", "add", "v0", "type", "veth", "peer", "name", "eth0", "netns", &two.name]);
+    let (code, json, errors) = command(&["query", "--json", "SELECT netns, name, name(peer) FROM proc.net.dev"]);
+    assert_eq!(code, 0, "{errors}");
+    let rows: Vec<Value> = serde_json::from_str(&json).unwrap();
+    let peer = |netns: &Netns, device: &str| {
+        let row = rows.iter().find(|row| row["netns"] == netns.name.as_str() && row["name"] == device);
+        row.unwrap_or_else(|| panic!("no {device} of {}: {json}", netns.name))["name(peer)"].clone()
+    };
+    assert_eq!(peer(&one, "v0"), two.name.as_str());
+    assert_eq!(peer(&two, "eth0"), one.name.as_str());
+    assert_eq!(peer(&two, "lo"), Value::Null);
 }
 
 #[test]

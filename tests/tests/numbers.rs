@@ -183,6 +183,11 @@ fn host_ends_of_veth_pairs_are_left_out_unless_asked() {
     let page = Agent::start("probes: { traffic: { settings: { host_veth: true, loopback: true } } }").page();
     assert!(devices(&page, "host").contains(&host_end));
     assert_eq!(devices(&page, &netns.name), ["eth0", "lo"]);
+    let peer = |netns, device, kind| {
+        let labels = [("netns", netns), ("device", device), ("peer_pod", ""), ("peer_type", kind)];
+        page.get("netsonde_traffic_receive_bytes_total", &labels).is_some()
+    };
+    assert!(peer("host", host_end.as_str(), "netns") && peer(&netns.name, "eth0", "netns") && peer("host", "lo", ""));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod dev;
 mod help;
 pub mod link;
 mod long;
+mod peer;
 mod row;
 mod snmp;
 mod snmp6;
@@ -16,7 +17,8 @@ mod softnet_stat;
 mod text;
 
 pub use catalogue::{HostFiles, catalogue};
-pub use dev::{Kinds, fingerprint};
+pub use dev::{Links, fingerprint};
+pub use peer::Peers;
 
 use crate::{
     batch::ColumnBuilder,
@@ -188,19 +190,19 @@ impl Parser {
     }
 
     /// Appends the rows of `text` to `out`, one builder a column in the order of `new`, and says how many. `scope` goes into the column
-    /// `netns`, `kinds` (of the same namespace) into `kind`. After an error `out` is as it was.
+    /// `netns`, what `links` has of the same namespace into `kind` and `peer`. After an error `out` is as it was.
     pub fn parse(
         &mut self,
         text: &[u8],
         scope: Option<ScopeId>,
-        kinds: Option<&Kinds>,
+        links: Option<Links<'_>>,
         out: &mut [ColumnBuilder],
     ) -> Result<usize, ParseError> {
         match &mut self.format {
             Format::Sockstat(parser) => parser.parse(text, scope, out),
             Format::Snmp(parser) => parser.parse(text, scope, out),
             Format::Snmp6(parser) => parser.parse(text, scope, out),
-            Format::Dev(parser) => parser.parse(text, scope, kinds, out),
+            Format::Dev(parser) => parser.parse(text, scope, links, out),
             Format::SoftnetStat(parser) => parser.parse(text, out),
             Format::Long(parser) => parser.parse(text, scope, out),
         }

@@ -1,11 +1,11 @@
-//! What kind each device is, by rtnetlink. Asked seldom: kinds change only when devices do.
+//! What kind each device is and where a veth's other end is, by rtnetlink. Asked seldom: that changes only when devices do.
 
 use super::netlink::{ATTEMPTS, Netlink, PATIENCE};
 use netsonde_core::{
     netlink::DumpError,
     proc::{
-        Kinds,
-        link::{Dump, request},
+        Peers,
+        link::{Devices, Dump, request},
     },
     scope::{Namespace, ScopeId},
 };
@@ -17,19 +17,25 @@ use std::{
 
 /// How long an answer is believed while the devices' names stay the same: one may be replaced by another of the same name.
 const FRESH: Duration = Duration::from_secs(60);
-/// Kinds of the namespaces of the last collection.
+/// Devices of the namespaces of the last collection.
 #[derive(Debug, Default)]
-pub(super) struct KindCache(HashMap<ScopeId, Answer>);
+pub(super) struct LinkCache(HashMap<ScopeId, Answer>);
 
 #[derive(Debug)]
 struct Answer {
     fingerprint: u64,
     asked: Instant,
     /// None: it could not be asked.
-    kinds: Option<Kinds>,
+    devices: Option<Devices>,
 }
 
-impl KindCache {
+impl Answer {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.asked) < FRESH
+    }
+}
+
+impl LinkCache {
     /// Forgets all namespaces but these.
     pub(super) fn keep(&mut self, namespaces: &[Namespace]) {
         if self.0.is_empty() {
@@ -40,21 +46,31 @@ impl KindCache {
         self.0.retain(|scope, _| living.binary_search(scope).is_ok());
     }
 
-    /// The kinds in a namespace whose devices have this fingerprint; `ask` is called if they are not known or too old. None if it may not
-    /// be asked.
+    /// The devices of a namespace where they have this fingerprint; `ask` is called if they are not known or too old. None if it may not be
+    /// asked.
     pub(super) fn get(
         &mut self,
         scope: ScopeId,
         fingerprint: u64,
         now: Instant,
-        ask: impl FnOnce() -> Option<Kinds>,
-    ) -> Option<&Kinds> {
-        let is_fresh =
-            |answer: &Answer| answer.fingerprint == fingerprint && now.saturating_duration_since(answer.asked) < FRESH;
-        if !self.0.get(&scope).is_some_and(is_fresh) {
-            self.0.insert(scope, Answer { fingerprint, asked: now, kinds: ask() });
+        ask: impl FnOnce() -> Option<Devices>,
+    ) -> Option<&Devices> {
+        let is_same = |answer: &Answer| answer.fingerprint == fingerprint && answer.is_fresh(now);
+        if !self.0.get(&scope).is_some_and(is_same) {
+            self.0.insert(scope, Answer { fingerprint, asked: now, devices: ask() });
         }
-        self.0.get(&scope)?.kinds.as_ref()
+        self.known(scope)
+    }
+
+    /// What `get` gave last of a namespace.
+    pub(super) fn known(&self, scope: ScopeId) -> Option<&Devices> {
+        self.0.get(&scope)?.devices.as_ref()
+    }
+
+    /// The pairs of veths, by all answers that are not too old: one may be of a namespace that could not be read this time.
+    pub(super) fn peers(&self, now: Instant) -> Peers {
+        let fresh = self.0.iter().filter(|(_, answer)| answer.is_fresh(now));
+        Peers::new(fresh.filter_map(|(scope, answer)| Some((*scope, answer.devices.as_ref()?))))
     }
 }
 
@@ -66,8 +82,8 @@ pub(super) enum LinkError {
     Dump(#[from] DumpError),
 }
 
-/// The kinds of all devices in the namespace of the calling thread.
-pub(super) fn kinds() -> Result<Kinds, LinkError> {
+/// All devices in the namespace of the calling thread.
+pub(super) fn devices() -> Result<Devices, LinkError> {
     let mut netlink = Netlink::open(None, PATIENCE)?;
     let mut sequence = 1;
     loop {
@@ -83,17 +99,18 @@ pub(super) fn kinds() -> Result<Kinds, LinkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netsonde_core::proc::link::{Device, Veth};
 
     #[test]
-    fn kinds_are_asked_again_when_devices_change_or_time_has_passed() {
-        let mut cache = KindCache::default();
+    fn devices_are_asked_again_when_devices_change_or_time_has_passed() {
+        let mut cache = LinkCache::default();
         let start = Instant::now();
         let mut asked = 0;
         let mut get = |scope, fingerprint, seconds| {
             let before = asked;
             cache.get(scope, fingerprint, start + Duration::from_secs(seconds), || {
                 asked += 1;
-                Some(Kinds::new())
+                Some(Devices::new())
             });
             asked > before
         };
@@ -115,15 +132,31 @@ mod tests {
 
     #[test]
     fn where_it_may_not_be_asked_it_is_not_asked_again_at_once() {
-        let mut cache = KindCache::default();
+        let mut cache = LinkCache::default();
         let now = Instant::now();
         assert!(cache.get(1, 7, now, || None).is_none());
         assert!(cache.get(1, 7, now, || unreachable!("asked again")).is_none());
     }
 
     #[test]
+    fn an_end_that_was_asked_too_long_ago_is_in_no_pair() {
+        let end = |index, other| {
+            let veth = Some(Veth { index, other, elsewhere: true });
+            Some(Devices::from([(b"v".to_vec(), Device { kind: "veth".into(), veth })]))
+        };
+        let mut cache = LinkCache::default();
+        let start = Instant::now();
+        let second = start + Duration::from_secs(30);
+        cache.get(1, 7, start, || end(7, 2));
+        cache.get(2, 7, second, || end(2, 7));
+        let peer = |now| cache.peers(now).of(2, Veth { index: 2, other: 7, elsewhere: true });
+        assert_eq!(peer(second), Some(1));
+        assert_eq!(peer(start + FRESH), None);
+    }
+
+    #[test]
     fn the_kernel_answers() {
         // Every namespace has `lo`, which has no kind.
-        assert!(!kinds().unwrap().contains_key(b"lo".as_slice()));
+        assert!(!devices().unwrap().contains_key(b"lo".as_slice()));
     }
 }

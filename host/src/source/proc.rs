@@ -2,14 +2,14 @@
 
 use super::{
     enter::Visitor,
-    link::KindCache,
+    link::LinkCache,
     read::{self, Texts},
     table::{Collected, LATE, Read, TableRows},
     ways::Ways,
 };
 use netsonde_core::{
     batch::{Batch, ColumnBuilder},
-    proc::{File, HostFiles, Kinds, Parser, builders, catalogue, fingerprint},
+    proc::{File, HostFiles, Links, Parser, builders, catalogue, fingerprint},
     scope::{Namespace, ScopeId},
     table::{Catalogue, Per, TableColumn},
 };
@@ -34,7 +34,9 @@ pub struct ProcSource {
     once: Vec<File>,
     on_host: Vec<File>,
     texts: Texts,
-    kinds: KindCache,
+    links: LinkCache,
+    /// The `dev` of each namespace that was read in this collection, if a table wants peers: these are known only at its end.
+    devs: Vec<(ScopeId, Result<Vec<u8>, String>)>,
     visitor: Visitor,
 }
 
@@ -42,7 +44,8 @@ pub struct ProcSource {
 struct Prepared {
     columns: Vec<TableColumn>,
     parser: Parser,
-    wants_kinds: bool,
+    wants_links: bool,
+    wants_peers: bool,
 }
 
 /// A table as far as it is filled.
@@ -65,7 +68,8 @@ impl ProcSource {
             once: Vec::new(),
             on_host: Vec::new(),
             texts: Texts::default(),
-            kinds: KindCache::default(),
+            links: LinkCache::default(),
+            devs: Vec::new(),
             visitor: Visitor::default(),
         }
     }
@@ -98,8 +102,9 @@ impl ProcSource {
         let prepare = |Read { table, columns, .. }: Read| {
             let parser = Parser::new(&table, &columns, page_size)
                 .ok_or_else(|| format!("{table} is no table of procfs; `netsonde tables` lists those"))?;
-            let wants_kinds = parser.file() == File::Dev && columns.iter().any(|column| column.name == "kind");
-            Ok(Prepared { columns, parser, wants_kinds })
+            let wants = |name| parser.file() == File::Dev && columns.iter().any(|column| column.name == name);
+            let (wants_links, wants_peers) = (wants("kind") || wants("peer"), wants("peer"));
+            Ok(Prepared { columns, parser, wants_links, wants_peers })
         };
         self.tables = reads.into_iter().map(prepare).collect();
         let wanted = |file: File, per: Per| {
@@ -114,7 +119,7 @@ impl ProcSource {
 
     /// Reads everything that was prepared, in each of `namespaces`, as long as it is not later than `deadline`.
     pub fn collect(&mut self, namespaces: &[Namespace], deadline: Instant) -> Collected {
-        self.kinds.keep(namespaces);
+        self.links.keep(namespaces);
         self.texts.seconds = Default::default();
         let mut filling: Vec<Filling> = self.tables.iter().map(Filling::new).collect();
         match read::open_folder(&self.root) {
@@ -122,6 +127,7 @@ impl ProcSource {
                 for namespace in namespaces {
                     self.namespace(root.as_fd(), namespace, deadline, &mut filling);
                 }
+                self.with_peers(&mut filling);
                 self.node(root.as_fd(), deadline, &mut filling);
             }
             Err(error) => {
@@ -152,21 +158,41 @@ impl ProcSource {
             }
         };
         let dev = self.texts.get(File::Dev);
-        let kinds = match dev {
-            Ok(dev) if self.tables.iter().flatten().any(|table| table.wants_kinds) => {
-                let ask = || ways.kinds(&way);
-                self.kinds.get(namespace.scope, fingerprint(dev), Instant::now(), ask)
+        let links = match dev {
+            Ok(dev) if self.tables.iter().flatten().any(|table| table.wants_links) => {
+                let ask = || ways.devices(&way);
+                let devices = self.links.get(namespace.scope, fingerprint(dev), Instant::now(), ask);
+                devices.map(|devices| Links { devices, peers: None })
             }
             _ => None,
         };
+        let mut wants_peers = false;
         for (table, filling) in each(&mut self.tables, filling, Per::Namespace) {
-            let rows = filling.parse(table, &self.texts, Some(namespace.scope), kinds);
-            if let Err(why) = rows {
-                filling.failed.push((namespace.scope, why));
+            match table.wants_peers {
+                true => wants_peers = true,
+                false => filling.namespace(table, self.texts.get(table.parser.file()), namespace.scope, links),
             }
+        }
+        if wants_peers {
+            self.devs.push((namespace.scope, dev.map(<[u8]>::to_vec)));
         }
         if namespace.host {
             fill_node(&mut self.tables, filling, &self.texts);
+        }
+    }
+
+    /// Fills the tables that want peers, once every namespace's devices are known.
+    fn with_peers(&mut self, filling: &mut [Filling]) {
+        if self.devs.is_empty() {
+            return;
+        }
+        let peers = self.links.peers(Instant::now());
+        for (scope, dev) in self.devs.drain(..) {
+            let links = self.links.known(scope).map(|devices| Links { devices, peers: Some(&peers) });
+            let tables = each(&mut self.tables, filling, Per::Namespace).filter(|(table, _)| table.wants_peers);
+            for (table, filling) in tables {
+                filling.namespace(table, dev.as_deref().map_err(Clone::clone), scope, links);
+            }
         }
     }
 
@@ -213,7 +239,7 @@ fn each<'a>(
 /// Fills the tables of the node that are not filled yet.
 fn fill_node(tables: &mut [Result<Prepared, String>], filling: &mut [Filling], texts: &Texts) {
     for (table, filling) in each(tables, filling, Per::Node).filter(|(_, filling)| !filling.is_done()) {
-        if let Err(why) = filling.parse(table, texts, None, None) {
+        if let Err(why) = filling.parse(table, texts.get(table.parser.file()), None, None) {
             filling.broken = Some(why);
         }
     }
@@ -230,15 +256,27 @@ impl Filling {
         self.rows > 0 || self.broken.is_some()
     }
 
+    /// Takes the rows of one namespace, or why there are none.
+    fn namespace(
+        &mut self,
+        table: &mut Prepared,
+        text: Result<&[u8], String>,
+        scope: ScopeId,
+        links: Option<Links<'_>>,
+    ) {
+        if let Err(why) = self.parse(table, text, Some(scope), links) {
+            self.failed.push((scope, why));
+        }
+    }
+
     fn parse(
         &mut self,
         table: &mut Prepared,
-        texts: &Texts,
+        text: Result<&[u8], String>,
         scope: Option<ScopeId>,
-        kinds: Option<&Kinds>,
+        links: Option<Links<'_>>,
     ) -> Result<(), String> {
-        let text = texts.get(table.parser.file())?;
-        self.rows += table.parser.parse(text, scope, kinds, &mut self.out).map_err(|error| error.to_string())?;
+        self.rows += table.parser.parse(text?, scope, links, &mut self.out).map_err(|error| error.to_string())?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::{
     read::{self, Texts},
 };
 use netsonde_core::{
-    proc::{File, Kinds},
+    proc::{File, link::Devices},
     scope::Namespace,
 };
 use rustix::{
@@ -144,18 +144,18 @@ impl Ways<'_> {
         }
     }
 
-    /// The kinds of the namespace's devices; None where they may not be asked.
-    pub(super) fn kinds(&mut self, way: &Way) -> Option<Kinds> {
+    /// What rtnetlink says of the namespace's devices; None where it may not be asked.
+    pub(super) fn devices(&mut self, way: &Way) -> Option<Devices> {
         let result = match self.is_own() {
-            true => link::kinds().map_err(|error| error.to_string()),
-            false => self.kinds_inside(way),
+            true => link::devices().map_err(|error| error.to_string()),
+            false => self.devices_inside(way),
         };
         result
             .inspect_err(|why| tracing::debug!(scope = self.namespace.scope, %why, "Kinds of devices stay unknown."))
             .ok()
     }
 
-    fn kinds_inside(&mut self, way: &Way) -> Result<Kinds, String> {
+    fn devices_inside(&mut self, way: &Way) -> Result<Devices, String> {
         let netns = match (way, &self.namespace.path) {
             (Way::Process(process), _) => read::open_netns(process.as_fd(), c"ns/net", self.namespace.inode)
                 .map_err(|error| format!("open ns/net of a process: {error}"))?
@@ -163,8 +163,8 @@ impl Ways<'_> {
             (Way::Name, Some(path)) => self.open_named(path)?,
             (Way::Name, None) => return Err("the namespace has no name".to_owned()),
         };
-        match self.visitor.inside(netns, self.deadline, link::kinds) {
-            Ok(kinds) => kinds.map_err(|error| error.to_string()),
+        match self.visitor.inside(netns, self.deadline, link::devices) {
+            Ok(devices) => devices.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         }
     }

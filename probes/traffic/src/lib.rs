@@ -14,19 +14,25 @@ const COUNTERS: &[(&str, &str, &str, &str)] = &[
     ("transmit_drops", "Packets dropped on their way out", "", "tx_dropped"),
 ];
 
+/// Column of proc.net.dev: where the other end of a veth is. Also the label.
+const PEER: &str = "peer";
+
 /// What is left out unless asked for.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Count `lo` too.
     loopback: bool,
-    /// Count the host's ends of veth pairs too: the same packets are counted at the other end, in the pod's namespace.
+    /// Count the host's ends of veth pairs too, and say whose the other end is: there, in the pod's namespace, the same packets are counted.
     host_veth: bool,
 }
 
 impl Settings {
     fn sql(&self) -> String {
-        let columns: Vec<&str> = COUNTERS.iter().map(|(_, _, _, column)| *column).collect();
+        let mut columns: Vec<&str> = COUNTERS.iter().map(|(_, _, _, column)| *column).collect();
+        if self.host_veth {
+            columns.push(PEER);
+        }
         let mut filters = Vec::new();
         if !self.loopback {
             filters.push("name <> 'lo'");
@@ -42,6 +48,7 @@ impl Settings {
 
 pub struct Traffic {
     devices: Query,
+    peers: bool,
     counters: Vec<(Metric<Counter>, &'static str)>,
 }
 
@@ -52,16 +59,23 @@ impl Probe for Traffic {
         let devices = plan.query("devices", &settings.sql());
         let mut counters = Vec::new();
         for (name, help, unit, column) in COUNTERS {
-            let metric = plan.counter(name, help).unit(unit).label("device").from(&[devices]).each_scope();
-            counters.push((metric, *column));
+            let mut metric = plan.counter(name, help).unit(unit).label("device");
+            if settings.host_veth {
+                metric = metric.label_scope(PEER);
+            }
+            counters.push((metric.from(&[devices]).each_scope(), *column));
         }
-        Ok(Self { devices, counters })
+        Ok(Self { devices, peers: settings.host_veth, counters })
     }
 
     fn process(&mut self, call: &Call, out: &mut Output) -> Result<()> {
         let Some(rows) = call.rows(self.devices) else { return Ok(()) };
         for (metric, column) in &self.counters {
-            out.total(metric).scopes(rows.column("netns")?).label(rows.column("name")?).values(rows.column(column)?);
+            let mut totals = out.total(metric).scopes(rows.column("netns")?).label(rows.column("name")?);
+            if self.peers {
+                totals = totals.label(rows.column(PEER)?);
+            }
+            totals.values(rows.column(column)?);
         }
         Ok(())
     }
@@ -114,8 +128,31 @@ mod tests {
             sql("{}").ends_with("WHERE name <> 'lo' AND (name(netns) <> 'host' OR kind IS NULL OR kind <> 'veth')")
         );
         assert!(!sql(r#"{"loopback": true}"#).contains("'lo'"));
+        assert!(!sql("{}").contains("peer"));
         assert!(!sql(r#"{"host_veth": true}"#).contains("kind"));
+        assert!(sql(r#"{"host_veth": true}"#).contains(", peer FROM"));
         assert!(!sql(r#"{"loopback": true, "host_veth": true}"#).contains("WHERE"));
+    }
+
+    #[test]
+    fn host_ends_of_veth_pairs_say_whose_the_other_end_is() {
+        let mut columns: Vec<&str> = COUNTERS.iter().map(|(_, _, _, column)| *column).collect();
+        columns.extend(["netns", "name", PEER]);
+        let none = None::<u64>;
+        let rows = Table::new(&columns)
+            .row(&[&1, &2, &3, &4, &5, &6, &7, &8, &1, &"veth7", &2])
+            .row(&[&1, &2, &3, &4, &5, &6, &7, &8, &1, &"eth0", &none])
+            .row(&[&1, &2, &3, &4, &5, &6, &7, &8, &2, &"eth0", &1]);
+        let mut harness = Harness::<Traffic>::new(r#"{"host_veth": true}"#).unwrap();
+        for metric in &harness.plan().metrics {
+            let labels: Vec<(&str, &str)> =
+                metric.labels.iter().map(|label| (label.name.as_str(), label.logical.as_str())).collect();
+            assert_eq!(labels, [("device", "text"), ("peer", "scope")], "{}", metric.name);
+        }
+        let got = harness.collect(&[("devices", rows)]).unwrap();
+        for (scope, labels) in [(1, ["veth7", "2"]), (1, ["eth0", ""]), (2, ["eth0", "1"])] {
+            assert_eq!(got.get("receive", Some(scope), &labels), Some(1.0), "{labels:?}");
+        }
     }
 
     #[test]

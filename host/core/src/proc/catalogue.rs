@@ -95,6 +95,7 @@ fn key_column(name: &str) -> TableColumn {
 
 fn dev_columns() -> impl Iterator<Item = TableColumn> {
     let kind = "veth, bridge, ... as rtnetlink says; NULL for lo, for hardware, or where it may not be asked";
+    let peer = "where the other end of a veth is; NULL if that is not known for certain";
     let number = |name: &'static str| {
         let logical = if name.ends_with("_bytes") { Logical::Bytes } else { Logical::Count };
         column(name, Type::U64, logical, false, help::dev(name))
@@ -102,6 +103,7 @@ fn dev_columns() -> impl Iterator<Item = TableColumn> {
     [
         column("name", Type::Text, Logical::Name, false, "the device"),
         column("kind", Type::Text, Logical::Name, true, kind),
+        column("peer", Type::Scope, Logical::Scope, true, peer),
     ]
     .into_iter()
     .chain(dev::FIELDS.into_iter().map(number))

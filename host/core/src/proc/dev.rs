@@ -1,15 +1,24 @@
 //! `dev`: a line for each device. The kernel: `dev_seq_printf_stats` in net/core/net-procfs.c, which folds some counters together.
 
-use super::{Broken, push_scope, text};
+use super::{Broken, Peers, link::Devices, push_scope, text};
 use crate::{batch::ColumnBuilder, scope::ScopeId, table::TableColumn};
 use hashbrown::HashTable;
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, Hasher},
-};
+use std::hash::{BuildHasher, Hasher};
 
-/// What kind of device each name of one namespace is (`veth`, `bridge`), for those that have a kind.
-pub type Kinds = HashMap<Vec<u8>, String>;
+/// What rtnetlink says of one namespace's devices.
+#[derive(Clone, Copy, Debug)]
+pub struct Links<'a> {
+    pub devices: &'a Devices,
+    /// The pairs of all namespaces; without them every `peer` is NULL.
+    pub peers: Option<&'a Peers>,
+}
+
+impl Links<'_> {
+    /// The namespace of the other end of `name`, a device of `scope`.
+    fn peer(self, scope: Option<ScopeId>, name: &[u8]) -> Option<ScopeId> {
+        self.peers?.of(scope?, self.devices.get(name)?.veth?)
+    }
+}
 
 /// The numbers of a line, in the kernel's order, as `struct rtnl_link_stats64` calls them.
 pub(super) const FIELDS: [&str; 16] = [
@@ -45,6 +54,7 @@ enum Output {
     Scope,
     Name,
     Kind,
+    Peer,
     Field(usize),
     Null,
 }
@@ -55,6 +65,7 @@ impl Parser {
             "netns" => Output::Scope,
             "name" => Output::Name,
             "kind" => Output::Kind,
+            "peer" => Output::Peer,
             name => FIELDS.iter().position(|field| *field == name).map_or(Output::Null, Output::Field),
         };
         let outputs: Vec<Output> = columns.iter().map(output).collect();
@@ -66,7 +77,7 @@ impl Parser {
         &mut self,
         text: &[u8],
         scope: Option<ScopeId>,
-        kinds: Option<&Kinds>,
+        links: Option<Links<'_>>,
         out: &mut [ColumnBuilder],
     ) -> Result<usize, Broken> {
         let before = out.first().map_or(0, ColumnBuilder::len);
@@ -83,10 +94,11 @@ impl Parser {
                     match output {
                         Output::Scope => push_scope(builder, scope),
                         Output::Name => builder.push_text(name),
-                        Output::Kind => match kinds.and_then(|kinds| kinds.get(name)) {
-                            Some(kind) => builder.push_text(kind.as_bytes()),
+                        Output::Kind => match links.and_then(|links| links.devices.get(name)) {
+                            Some(device) => builder.push_text(device.kind.as_bytes()),
                             None => builder.push_null(),
                         },
+                        Output::Peer => push_scope(builder, links.and_then(|links| links.peer(scope, name))),
                         Output::Field(field) => builder.push_u64(values[*field]),
                         Output::Null => builder.push_null(),
                     }

@@ -1,20 +1,46 @@
-//! rtnetlink: which kind of device each one is. A dump by RTM_GETLINK, as include/uapi/linux/{netlink,rtnetlink,if_link}.h have it.
+//! rtnetlink: which kind of device each one is, and of a veth where its other end is. A dump by RTM_GETLINK, as
+//! include/uapi/linux/{netlink,rtnetlink,if_link}.h have it.
 //!
-//! Only the two attributes that are wanted are read, so a message with attributes of a newer kernel is as good as any.
+//! Only the attributes that are wanted are read, so a message with attributes of a newer kernel is as good as any.
 
-use super::Kinds;
-use crate::netlink::{self, Answer, DumpError, align, u16_at};
+use crate::netlink::{self, Answer, DumpError, align, u16_at, u32_at};
+use std::collections::HashMap;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 /// Without counters the kernel need not gather them, and the answer is a third as long. Older kernels ignore it.
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
-/// `struct ifinfomsg`.
+/// `struct ifinfomsg`, and where the device's number is in it.
 const IFINFO: usize = 16;
+const IFINFO_INDEX: usize = 4;
+
+/// The devices of one namespace by name, those that have a kind.
+pub type Devices = HashMap<Vec<u8>, Device>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// `veth`, `bridge`.
+    pub kind: String,
+    /// Of a veth that has another end.
+    pub veth: Option<Veth>,
+}
+
+/// One end of a pair of veths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Veth {
+    /// Its number in its namespace.
+    pub index: u32,
+    /// The number of the other end in the namespace where that is.
+    pub other: u32,
+    /// Whether that is another namespace.
+    pub elsewhere: bool,
+}
 
 /// The request for all devices of a namespace.
 pub fn request(sequence: u32) -> [u8; 40] {
@@ -29,33 +55,36 @@ pub fn request(sequence: u32) -> [u8; 40] {
 #[derive(Debug)]
 pub struct Dump {
     answer: Answer,
-    kinds: Kinds,
+    devices: Devices,
 }
 
 impl Dump {
     pub fn new(sequence: u32) -> Self {
-        Self { answer: Answer::new(sequence), kinds: Kinds::new() }
+        Self { answer: Answer::new(sequence), devices: Devices::new() }
     }
 
     /// Takes one datagram. True: that was the last one.
     pub fn take(&mut self, datagram: &[u8]) -> Result<bool, DumpError> {
         self.answer.take(datagram, |ty, body| match ty {
-            RTM_NEWLINK => device(body.get(IFINFO..).ok_or(DumpError::Cut)?, &mut self.kinds),
+            RTM_NEWLINK => device(body, &mut self.devices),
             _ => Ok(()),
         })
     }
 
-    /// The kinds, once `take` said that it has all.
-    pub fn finish(self) -> Result<Kinds, DumpError> {
-        self.answer.finish().map(|()| self.kinds)
+    /// The devices, once `take` said that it has all.
+    pub fn finish(self) -> Result<Devices, DumpError> {
+        self.answer.finish().map(|()| self.devices)
     }
 }
 
-fn device(attributes: &[u8], kinds: &mut Kinds) -> Result<(), DumpError> {
-    let (mut name, mut kind) = (None, None);
-    for attribute in Attributes(attributes) {
+fn device(message: &[u8], devices: &mut Devices) -> Result<(), DumpError> {
+    let index = u32_at(message, IFINFO_INDEX)?;
+    let (mut name, mut kind, mut other, mut elsewhere) = (None, None, None, false);
+    for attribute in Attributes(message.get(IFINFO..).ok_or(DumpError::Cut)?) {
         match attribute? {
             (IFLA_IFNAME, value) => name = Some(text(value)),
+            (IFLA_LINK, value) => other = Some(u32_at(value, 0)?),
+            (IFLA_LINK_NETNSID, _) => elsewhere = true,
             (IFLA_LINKINFO, nested) => {
                 for attribute in Attributes(nested) {
                     if let (IFLA_INFO_KIND, value) = attribute? {
@@ -67,7 +96,10 @@ fn device(attributes: &[u8], kinds: &mut Kinds) -> Result<(), DumpError> {
         }
     }
     if let (Some(name), Some(kind)) = (name, kind) {
-        kinds.insert(name.to_owned(), String::from_utf8_lossy(kind).into_owned());
+        // Older kernels leave out an other end of the same number, also where that is another namespace's.
+        let other = other.or(elsewhere.then_some(index)).filter(|&other| other != 0 && kind == b"veth");
+        let veth = other.map(|other| Veth { index, other, elsewhere });
+        devices.insert(name.to_owned(), Device { kind: String::from_utf8_lossy(kind).into_owned(), veth });
     }
     Ok(())
 }
@@ -121,8 +153,17 @@ mod tests {
     }
 
     fn device(name: &str, kind: Option<&str>, flags: u16) -> Vec<u8> {
+        end(name, kind, flags, 0, &[])
+    }
+
+    /// A device with a number, and these attributes besides.
+    fn end(name: &str, kind: Option<&str>, flags: u16, index: u32, numbers: &[(u16, u32)]) -> Vec<u8> {
         let mut body = vec![0; IFINFO];
+        body[4..8].copy_from_slice(&index.to_ne_bytes());
         body.extend(attribute(77, b"of a newer kernel"));
+        for (ty, number) in numbers {
+            body.extend(attribute(*ty, &number.to_ne_bytes()));
+        }
         body.extend(attribute(IFLA_IFNAME, format!("{name}\0").as_bytes()));
         if let Some(kind) = kind {
             let nested = [attribute(IFLA_INFO_KIND, kind.as_bytes()), attribute(2, &[1, 2, 3])].concat();
@@ -141,9 +182,37 @@ mod tests {
         assert_eq!(dump.take(&[device("lo", None, 2), device("br0", Some("bridge"), 2)].concat()), Ok(false));
         assert_eq!(dump.take(&message(RTM_NEWLINK, 2, 4, b"of another request")), Ok(false));
         assert_eq!(dump.take(&[device("v0", Some("veth\0"), 2), done(0)].concat()), Ok(true));
-        let expected =
-            [("br0", "bridge"), ("v0", "veth")].map(|(name, kind)| (name.as_bytes().to_vec(), kind.to_owned()));
-        assert_eq!(dump.finish(), Ok(Kinds::from(expected)));
+        let expected = [("br0", "bridge"), ("v0", "veth")]
+            .map(|(name, kind)| (name.as_bytes().to_vec(), Device { kind: kind.to_owned(), veth: None }));
+        assert_eq!(dump.finish(), Ok(Devices::from(expected)));
+    }
+
+    #[test]
+    fn a_veth_says_where_its_other_end_is() {
+        let veth = |index, other, elsewhere| Some(Veth { index, other, elsewhere });
+        for (kind, index, numbers, expected) in [
+            ("veth", 7, &[(IFLA_LINK, 2), (IFLA_LINK_NETNSID, 0)][..], veth(7, 2, true)),
+            ("veth\0", 7, &[(IFLA_LINK, 2), (IFLA_LINK_NETNSID, u32::MAX)], veth(7, 2, true)),
+            ("veth", 7, &[(IFLA_LINK, 8)], veth(7, 8, false)),
+            // The same number on both sides: of an older kernel there is no IFLA_LINK then.
+            ("veth", 2, &[(IFLA_LINK_NETNSID, 3)], veth(2, 2, true)),
+            ("veth", 2, &[(IFLA_LINK, 0)], None),
+            ("veth", 2, &[], None),
+            ("macvlan", 7, &[(IFLA_LINK, 2), (IFLA_LINK_NETNSID, 0)], None),
+        ] {
+            let mut dump = Dump::new(5);
+            let datagram = [end("v0", Some(kind), 2, index, numbers), done(0)].concat();
+            assert_eq!(dump.take(&datagram), Ok(true));
+            assert_eq!(dump.finish().unwrap()[b"v0".as_slice()].veth, expected, "{kind} {index} {numbers:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_cut_is_an_error() {
+        let mut body = vec![0; IFINFO];
+        body.extend(attribute(IFLA_LINK, &[1, 2]));
+        assert_eq!(Dump::new(5).take(&message(RTM_NEWLINK, 2, 5, &body)), Err(DumpError::Cut));
+        assert_eq!(Dump::new(5).take(&message(RTM_NEWLINK, 2, 5, &[0; 6])), Err(DumpError::Cut));
     }
 
     #[test]
@@ -166,7 +235,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(at in 0..200usize, bytes in prop::collection::vec(any::<u8>(), 0..8), cut in 0..200usize) {
-            let mut datagram = [device("br0", Some("bridge"), 2), device("v0", Some("veth"), 2), done(0)].concat();
+            let mut datagram = [device("br0", Some("bridge"), 2), end("v0", Some("veth"), 2, 7, &[(IFLA_LINK, 2)]), done(0)].concat();
             for (place, byte) in datagram.iter_mut().skip(at).zip(bytes) {
                 *place = byte;
             }

@@ -1,6 +1,9 @@
 //! Every parser on files of several kernels, and on files that no kernel writes.
 
-use super::*;
+use super::{
+    link::{Device, Devices, Veth},
+    *,
+};
 use crate::{
     batch::{Column, Values},
     table::{Catalogue, Table},
@@ -56,8 +59,12 @@ fn read(table: &str, names: &[&str], text: &[u8]) -> Result<Vec<String>, String>
     let columns = columns(catalogue.table(table).expect(table), names);
     let mut parser = Parser::new(table, &columns, PAGE).expect(table);
     let mut out = builders(&columns);
-    let kinds = Kinds::from([(b"eth0".to_vec(), "veth".to_owned())]);
-    let rows = parser.parse(text, Some(7), Some(&kinds), &mut out).map_err(|error| error.to_string())?;
+    let veth = |index, other| Device { kind: "veth".into(), veth: Some(Veth { index, other, elsewhere: true }) };
+    let devices = Devices::from([(b"eth0".to_vec(), veth(2, 7))]);
+    let elsewhere = Devices::from([(b"veth7".to_vec(), veth(7, 2))]);
+    let peers = Peers::new([(7, &devices), (9, &elsewhere)]);
+    let links = Links { devices: &devices, peers: Some(&peers) };
+    let rows = parser.parse(text, Some(7), Some(links), &mut out).map_err(|error| error.to_string())?;
     let columns: Vec<_> = out.into_iter().map(|builder| values(&builder.finish())).collect();
     let cell = |row: usize, column: &Vec<Option<String>>| column[row].clone().unwrap_or("NULL".into());
     Ok((0..rows).map(|row| columns.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(" ")).collect())
@@ -71,6 +78,7 @@ fn files_of_each_kernel_give_the_wanted_columns() {
     let netstat = ["netns", "TcpExt.ListenOverflows", "IpExt.InOctets", "MPTcpExt.MPCurrEstab"];
     let softnet = ["cpu", "processed", "dropped", "received_rps", "flow_limit_count", "backlog_len", "process_qlen"];
     let dev = ["netns", "name", "kind", "rx_bytes", "multicast", "tx_compressed"];
+    let peer = ["name", "peer"];
     for (table, names, text, expected) in [
         ("proc.net.sockstat", &sockstat[..], file!("sockstat-3.10.txt"), &["7 4864 214 28 17 0"][..]),
         ("proc.net.sockstat", &sockstat, file!("sockstat-6.18.txt"), &["7 0 12 1 0 0"]),
@@ -124,6 +132,7 @@ fn files_of_each_kernel_give_the_wanted_columns() {
                 "7 |weird| NULL 1 0 0",
             ],
         ),
+        ("proc.net.dev", &peer, file!("dev-6.18.txt"), &["lo NULL", "ifb0 NULL", "ifb1 NULL", "eth0 9"]),
         (
             "proc.softnet_stat",
             &softnet,
