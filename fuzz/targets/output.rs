@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use netsonde_core::{
     batch::{Bitmap, Column, Values},
-    event::{EventId, Origin, Origins, Stamp, events, json, line},
+    event::{Origin, Origins, Stamp, events, json, line},
     metric::{
         exposition::Page,
         format::Format,
@@ -140,8 +140,8 @@ fn write_events(output: Checked<'_>, plan: &Plan, scopes: &Scopes) {
         Call { kind: CallKind::Collection, id: 1, monotonic_nanos: 5, unix_nanos: 7, answers: vec![], gone: vec![] };
     let handles = Column::full(Values::U32(vec![1, 2, 9]));
     let origins = Origins::new(&call, vec![Origin { times: Some(vec![0, u64::MAX]), scopes: Some(handles) }]);
-    let stamp = Stamp { node: "n".into(), probe: "p".into(), first: EventId { run: 1, seq: 1 } };
-    for event in events(output, plan, &origins, scopes, &stamp, 2) {
+    let stamp = Stamp { node: "n".into(), probe: "p".into() };
+    for event in events(output, plan, &origins, scopes, &stamp, 2).events {
         let mut forms = [Vec::new(), Vec::new()];
         line::write(&event, &mut forms[0]);
         json::write(&event, &mut forms[1]);

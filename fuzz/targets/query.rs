@@ -29,7 +29,7 @@ fuzz_target!(|input: (bool, &str)| {
     }
     let columns: Vec<Column> = out.into_iter().map(ColumnBuilder::finish).collect();
     let columns: Vec<&Column> = columns.iter().collect();
-    let Batch { rows, columns } = query.run(rows, &columns, &|scope| Some(scope.to_string())).batch;
+    let Batch { rows, columns } = query.run(rows, &columns, &|scope: u32| Some(scope.to_string())).batch;
     assert_eq!(columns.len(), query.fields.len());
     assert!(columns.iter().all(|column| column.len() == rows), "{sql}");
 });

@@ -107,7 +107,7 @@ impl Stopped {
         while !midway() {
             // One that is missed ends, or waits until somebody takes its rows.
             let is_late = Self::passes(pid).into_iter().any(|position| position >= window.end);
-            if is_late || began.elapsed() > Duration::from_secs(5) {
+            if is_late || began.elapsed() > Duration::from_millis(500) {
                 return None;
             }
         }

@@ -35,7 +35,9 @@ impl Runtimes {
             namespaces.scopes().expect_pods();
         }
         let named = namespaces.clone();
+        let mut known = Vec::new();
         let watcher = watch::start(config, move |Watched { pods, sources }| {
+            note(&sources, &mut known);
             if !sources.is_empty() {
                 named.scopes().expect_pods();
             }
@@ -73,6 +75,18 @@ impl Runtimes {
             json!({ "netns": scope.name.to_string(), "inode": inode, "waits": scope.held.is_some() })
         });
         json!({ "sources": sources, "pods": pods, "namespaces": nameless.collect::<Vec<_>>() })
+    }
+}
+
+/// Logs who tells of pods, each once.
+fn note(sources: &[SourceState], known: &mut Vec<String>) {
+    for state in sources.iter().filter(|state| state.error.is_none()) {
+        let Some(runtime) = &state.runtime else { continue };
+        let told = format!("{runtime} at {}", state.socket.display());
+        if !known.contains(&told) {
+            tracing::info!("Pods are told by {told}.");
+            known.push(told);
+        }
     }
 }
 

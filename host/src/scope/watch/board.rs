@@ -66,7 +66,7 @@ impl<'a> Board<'a> {
         state.pods = pods.len();
         state.follows = follows;
         if before.runtime != state.runtime {
-            tracing::info!("Pods are told by {runtime} at {}.", socket.display());
+            tracing::debug!("Pods are told by {runtime} at {}.", socket.display());
         } else if before.error.is_some() {
             tracing::info!("{runtime} at {} answers again.", socket.display());
         }
