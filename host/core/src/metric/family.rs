@@ -18,7 +18,7 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_HELP_BYTES: usize = 1024;
 
 /// First words of the host's own families (`netsonde_probe_up`, ...).
-const RESERVED_PROBES: [&str; 13] = [
+const RESERVED_PROBES: [&str; 16] = [
     "probe",
     "source",
     "rows",
@@ -32,6 +32,9 @@ const RESERVED_PROBES: [&str; 13] = [
     "events",
     "hook",
     "sink",
+    "pass",
+    "passes",
+    "pods",
 ];
 /// The host's and Prometheus' own labels.
 const REFUSED_LABELS: [&str; 7] = ["namespace", "pod", "container", "node", "netns", "le", "quantile"];

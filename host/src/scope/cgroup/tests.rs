@@ -186,25 +186,3 @@ fn the_usual_places_go_first_and_the_whole_hierarchy_before_a_part() {
         assert_eq!(found, chosen.map(|at: usize| expected[at].clone()), "{inodes:?}");
     }
 }
-
-/// Prints what a walk takes; run it alone.
-#[test]
-#[ignore = "a measurement"]
-fn a_walk_over_a_thousand_pods() {
-    let made = Made::new("thousand");
-    for pod in 0..1000 {
-        let slice = format!("kubepods/burstable/pod{pod:08x}-4b5a-4978-8695-a4b3c2d1e0f0");
-        for container in 0..3 {
-            made.make(&format!("{slice}/{:064x}", pod * 3 + container));
-        }
-    }
-    let mut took: Vec<_> = (0..20)
-        .map(|_| {
-            let began = std::time::Instant::now();
-            assert!(made.cgroups.walk().unwrap().len() >= 4000);
-            began.elapsed()
-        })
-        .collect();
-    took.sort_unstable();
-    println!("4,000 folders: {:?}, least {:?}", took[10], took[0]);
-}
