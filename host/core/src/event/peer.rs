@@ -64,3 +64,101 @@ fn other_end<'s>(ends: [Option<IpAddr>; 2], own: Option<&Pod>, scopes: &'s Scope
     let [first, second] = ends.map(|end| end.filter(|end| !is_own(end)).and_then(pod));
     second.or(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pod::{Container, Network, Source, index::Pods},
+        scope::Scope,
+    };
+    use std::time::Duration;
+
+    const BORN: u64 = 1000;
+
+    fn pod(name: &str, ip: &str, network: Network) -> Arc<Pod> {
+        let container = Container {
+            id: format!("{name}.c"),
+            name: "c".into(),
+            image: String::new(),
+            pid: None,
+            cgroup: None,
+            running: true,
+        };
+        Arc::new(Pod {
+            id: format!("id-{name}"),
+            source: Source::Cri,
+            namespace: if name.is_empty() { "" } else { "shop" }.into(),
+            name: name.into(),
+            uid: String::new(),
+            labels: vec![],
+            annotations: vec![],
+            network,
+            ips: vec![ip.parse().unwrap()],
+            created_unix: Duration::from_nanos(BORN),
+            ready: true,
+            containers: vec![container],
+            cgroup: None,
+            image: None,
+        })
+    }
+
+    /// The other end of an event with these fields, of the pod `web` (scope 1), of its container (2) or of the host (3).
+    fn peer(fields: &[(&str, &str)], scope: ScopeId, unix_nanos: u64) -> Option<String> {
+        let own = || Network::Own { path: None, pid: None };
+        let web = pod("web", "10.0.0.1", own());
+        let all = vec![
+            web.clone(),
+            pod("db", "10.0.0.2", own()),
+            pod("", "10.0.0.3", own()),
+            pod("agent", "10.0.0.9", Network::Host),
+        ];
+        let mut scopes = Scopes::default();
+        for pod in [Some(web.clone()), Some(web), None] {
+            scopes.add(Scope { pod, ..Scope::default() });
+        }
+        scopes.learn(Arc::new(Pods::new(all)), Duration::ZERO);
+        let field = |(name, text): &(&str, &str)| {
+            let value = text.parse().map_or(FieldValue::Text((*text).into()), FieldValue::Address);
+            ((*name).into(), value)
+        };
+        let fields: Vec<_> = fields.iter().map(field).collect();
+        let peer = Peer::of(&fields, Some(scope), unix_nanos, &scopes)?;
+        Some(peer.parts().map(|(name, value)| format!("{name}={value} ")).collect())
+    }
+
+    #[test]
+    fn the_other_end_is_whose_address_is_not_its_own() {
+        let db = Some("peer_namespace=shop peer_pod=db ");
+        let web = Some("peer_namespace=shop peer_pod=web ");
+        for (fields, scope, want) in [
+            (&[("saddr", "10.0.0.1"), ("daddr", "10.0.0.2")][..], 1, db),
+            (&[("saddr", "10.0.0.2"), ("daddr", "10.0.0.1")], 1, db),
+            (&[("saddr", "10.0.0.2"), ("daddr", "10.0.0.1")], 2, db),
+            (&[("laddr", "10.0.0.1"), ("raddr", "10.0.0.2")], 1, db),
+            (&[("saddr", "::ffff:10.0.0.1"), ("daddr", "::ffff:10.0.0.2")], 1, db),
+            // Behind a service's address it is nobody's.
+            (&[("saddr", "10.0.0.1"), ("daddr", "10.96.0.1")], 1, None),
+            (&[("saddr", "10.0.0.1"), ("daddr", "10.0.0.1")], 1, None),
+            (&[("saddr", "192.0.2.1"), ("daddr", "10.0.0.1")], 3, web),
+            (&[("saddr", "10.0.0.1"), ("daddr", "192.0.2.1")], 3, web),
+            (&[("saddr", "10.0.0.1"), ("daddr", "10.0.0.2")], 3, db),
+            // The node's own address is no pod's.
+            (&[("saddr", "10.0.0.1"), ("daddr", "10.0.0.9")], 1, None),
+            (&[("saddr", "10.0.0.1"), ("daddr", "10.0.0.3")], 1, Some("peer_container=c ")),
+            (&[("daddr", "10.0.0.2")], 1, db),
+            (&[("address", "10.0.0.2")], 1, None),
+            // The probe tells of one itself.
+            (&[("daddr", "10.0.0.2"), ("peer_pod", "mine")], 1, None),
+        ] {
+            assert_eq!(peer(fields, scope, BORN).as_deref(), want, "{fields:?} of {scope}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_a_pod_was_given_later_is_not_named() {
+        let fields = [("saddr", "10.0.0.1"), ("daddr", "10.0.0.2")];
+        assert!(peer(&fields, 1, BORN).is_some());
+        assert_eq!(peer(&fields, 1, BORN - 1), None);
+    }
+}
