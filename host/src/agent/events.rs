@@ -172,8 +172,10 @@ impl Log {
 mod tests {
     use super::*;
     use netsonde_core::{
+        batch::{Column, Values},
         output::{Shape, check},
         probe::{Call, CallKind, EventType, Events, Output},
+        scope::FoundNetns,
     };
 
     fn plan() -> Plan {
@@ -183,7 +185,20 @@ mod tests {
 
     /// Adds `count` events of `probe`, which may make 10 a second.
     fn add(log: &EventLog, probe: &str, count: u32, millis: u64) -> u64 {
-        let events = Events { ty: 0, count, answer: None, rows: vec![], scopes: None, fields: vec![] };
+        add_of(log, (probe, 10), count, millis, None, &Scopes::default())
+    }
+
+    /// The same of a probe with its limit, for one of `scopes`.
+    fn add_of(
+        log: &EventLog,
+        (probe, per_second): (&str, u64),
+        count: u32,
+        millis: u64,
+        scope: Option<ScopeId>,
+        scopes: &Scopes,
+    ) -> u64 {
+        let handles = scope.map(|scope| Column::full(Values::U32(vec![scope; count as usize])));
+        let events = Events { ty: 0, count, answer: None, rows: vec![], scopes: handles, fields: vec![] };
         let output = Output { events: vec![events], ..Output::default() };
         let call = Call {
             kind: CallKind::Collection,
@@ -193,11 +208,53 @@ mod tests {
             answers: vec![],
             gone: vec![],
         };
-        let (plan, scopes) = (plan(), Scopes::default());
-        let checked = check(&output, &plan, &Shape::from(&call), &scopes).unwrap();
+        let plan = plan();
+        let checked = check(&output, &plan, &Shape::from(&call), scopes).unwrap();
         let origins = Origins::new(&call, vec![]);
-        let made = Made { probe, per_second: 10, plan: &plan, output: checked, origins: &origins };
-        log.add(&made, &scopes, Duration::from_millis(millis))
+        let made = Made { probe, per_second, plan: &plan, output: checked, origins: &origins };
+        log.add(&made, scopes, Duration::from_millis(millis))
+    }
+
+    /// Scopes of which 1 is called `a` and 2 waits for its name.
+    fn scopes() -> Scopes {
+        let mut scopes = Scopes::default();
+        let found = |inode, name: &str| FoundNetns { inode, name: Some(name.into()), ..FoundNetns::default() };
+        scopes.observe(vec![found(11, "a")], Duration::ZERO, Duration::ZERO);
+        scopes.expect_pods();
+        scopes.observe(vec![found(11, "a"), found(12, "b")], Duration::ZERO, Duration::ZERO);
+        assert!(!scopes.is_held(1) && scopes.is_held(2));
+        scopes
+    }
+
+    fn who(log: &EventLog) -> Vec<(u64, String)> {
+        let events = log.since(0, usize::MAX).events;
+        events.iter().map(|event| (event.id.seq, event.scope.as_ref().unwrap().to_string())).collect()
+    }
+
+    #[test]
+    fn rule_6_events_wait_for_the_name_of_their_scope_and_are_numbered_then() {
+        let log = EventLog::new("n", Duration::from_secs(1), Sinks::default());
+        let mut scopes = scopes();
+        add_of(&log, ("p", 10), 2, 0, Some(2), &scopes);
+        add_of(&log, ("p", 10), 1, 0, Some(1), &scopes);
+        assert_eq!((who(&log), log.waiting()), (vec![(1, "a".into())], 2));
+        log.settle(&scopes);
+        assert_eq!(log.waiting(), 2, "it has no name yet");
+        scopes.give_up(Duration::from_secs(2));
+        log.settle(&scopes);
+        assert_eq!((who(&log), log.waiting()), (vec![(1, "a".into()), (2, "b".into()), (3, "b".into())], 0));
+    }
+
+    #[test]
+    fn too_many_that_wait_go_on_without_the_oldest_first_and_none_is_lost_at_the_end() {
+        let log = EventLog::new("n", Duration::from_secs(1), Sinks::default());
+        let (scopes, many) = (scopes(), MAX_WAITING as u32);
+        add_of(&log, ("p", 1_000_000), many, 0, Some(2), &scopes);
+        assert_eq!((who(&log).len(), log.waiting()), (0, MAX_WAITING));
+        add_of(&log, ("p", 1_000_000), 3, 0, Some(2), &scopes);
+        assert_eq!((who(&log).len(), log.waiting()), (3, MAX_WAITING));
+        log.drain(Duration::ZERO, &scopes);
+        assert_eq!((*log.follow().borrow(), log.waiting()), (u64::from(many) + 3, 0));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     scope::{Name, Scope, ScopeId, Scopes},
 };
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// The event with this sequence; even ones are of type `EVEN`.
 pub(super) fn event(seq: u64) -> Event {
@@ -60,12 +61,22 @@ fn reset() -> Event {
     }
 }
 
+/// With a container, labels, of which one has no value, and a peer.
+fn with_everybody(event: &Event) -> Event {
+    let labels = vec![("app".into(), "front".into()), ("team".into(), "".into())];
+    let name = Name { container: "web".into(), labels, ..(*pod("shop", "web-1")).clone() };
+    let peer = Peer { namespace: "shop".into(), pod: "db-0".into(), container: "".into() };
+    Event { scope: Some(Arc::new(name)), peer: Some(peer), ..event.clone() }
+}
+
 #[test]
 fn the_line_form_is_exactly_this() {
     let mut event = reset();
     let fields = "protocol=TCP saddr=10.0.0.1 sport=1 daddr=10.0.0.2 dport=2 reason=NO_SOCKET \
                   time=2026-11-21T12:00:00.123456789Z node=worker-3 id=0123456789abcdef-7\n";
     assert_eq!(line_of(&event), format!("type=TCPRESET_NOSOCK pod=web-1 namespace=shop {fields}"));
+    let whole = "pod=web-1 namespace=shop container=web app=front peer_namespace=shop peer_pod=db-0";
+    assert_eq!(line_of(&with_everybody(&event)), format!("type=TCPRESET_NOSOCK {whole} {fields}"));
     event.scope = Some(netns("host"));
     assert_eq!(line_of(&event), format!("type=TCPRESET_NOSOCK netns=host {fields}"));
     event.scope = None;
@@ -87,6 +98,8 @@ fn the_json_form_is_exactly_this() {
     let head = r#"{"v":1,"id":"0123456789abcdef-7","time":"2026-11-21T12:00:00.123456789Z","unix_nanos":1795262400123456789,"node":"worker-3","probe":"tcp_reset","type":"TCPRESET_NOSOCK","#;
     let fields = r#""fields":{"z":18446744073709551615,"a":-1,"loss":0.5,"nan":"NaN","up":true,"saddr":"2001:db8::1","text":"a \"b\"\n"}}"#;
     assert_eq!(json_of(&event), format!("{head}\"namespace\":\"shop\",\"pod\":\"web-1\",{fields}\n"));
+    let whole = r#""namespace":"shop","pod":"web-1","container":"web","labels":{"app":"front"},"peer_namespace":"shop","peer_pod":"db-0","#;
+    assert_eq!(json_of(&with_everybody(&event)), format!("{head}{whole}{fields}\n"));
     event.scope = Some(netns("host"));
     assert_eq!(json_of(&event), format!("{head}\"netns\":\"host\",{fields}\n"));
     (event.scope, event.fields) = (None, vec![]);
@@ -293,6 +306,29 @@ fn rule_28_the_scope_is_the_events_own_else_scope_else_owner_else_netns_else_non
         let who: Vec<Option<String>> = made.into_iter().map(|event| event.scope.map(|name| name.to_string())).collect();
         assert_eq!(who, want.map(|name| name.map(str::to_owned)), "{fields:?}");
     }
+}
+
+#[test]
+fn rule_6_events_of_somebody_who_has_no_name_yet_wait_for_it() {
+    let mut scopes = scopes();
+    let name = netns("11");
+    let held = scopes.add(Scope { name, held: Some(Duration::from_secs(2)), ..Scope::default() });
+    let own = handles(&[Some(1), Some(held), None, Some(held)]);
+    let given = Events { scopes: Some(own), ..of_rows(1, &[0, 1, 2, 3], vec![]) };
+    let (output, plan, call) = (Output { events: vec![given], ..Output::default() }, plan(&[]), call(vec![], 4));
+    let checked = output::check(&output, &plan, &Shape::from(&call), &scopes).unwrap();
+    let stamp = Stamp { node: "n".into(), probe: "p".into() };
+    let made = events(checked, &plan, &Origins::new(&call, vec![]), &scopes, &stamp, 9);
+    let who = |event: &Event| event.scope.as_ref().map(ToString::to_string);
+    assert_eq!(made.events.iter().map(who).collect::<Vec<_>>(), [Some("host".to_owned()), None]);
+    assert_eq!(
+        made.waiting.iter().map(|(scope, event)| (*scope, who(event))).collect::<Vec<_>>(),
+        vec![(held, None); 2]
+    );
+    scopes.replace(held, Scope { name: pod("shop", "web-1"), ..Scope::default() });
+    let (scope, mut event) = made.waiting.into_iter().next().unwrap();
+    super::name(&mut event, Some(scope), &scopes);
+    assert_eq!(who(&event).as_deref(), Some("shop/web-1"));
 }
 
 #[test]
