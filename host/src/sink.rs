@@ -44,6 +44,31 @@ pub enum SinkError {
     Open { path: PathBuf, source: io::Error },
     #[error("cannot write to {place}: {source}")]
     Write { place: String, source: io::Error },
+    /// The other side cannot be reached, or says that it cannot take events now; `after`: not before so long.
+    #[error("cannot deliver events to {place}: {why}")]
+    Unavailable { place: String, why: String, after: Option<Duration> },
+    /// The other side does not want these events, now or ever.
+    #[error("{place} refuses events: {why}")]
+    Refused { place: String, why: String },
+}
+
+/// Whether the same events may be delivered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    Later,
+    /// Not before so long.
+    After(Duration),
+    Never,
+}
+
+impl SinkError {
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Open { .. } | Self::Write { .. } | Self::Unavailable { after: None, .. } => Retry::Later,
+            Self::Unavailable { after: Some(after), .. } => Retry::After(*after),
+            Self::Refused { .. } => Retry::Never,
+        }
+    }
 }
 
 /// The sink that the configuration speaks of.

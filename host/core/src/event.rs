@@ -44,6 +44,19 @@ pub struct Event {
     pub peer: Option<Peer>,
     /// In the order of the type's fields; one without a value is left out.
     pub fields: Vec<(Arc<str>, FieldValue)>,
+    /// What the kernel was at, innermost first, each as `skb_release_data+0xA3`; None where it was not asked for, or could not be had.
+    pub stack: Option<Arc<[Arc<str>]>>,
+    /// Of one that stands for several; its own time is that of the first.
+    pub repeats: Option<Repeats>,
+}
+
+/// Several events of which one was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeats {
+    /// How many they were, the first included.
+    pub count: u64,
+    /// When the last was, since the Unix epoch.
+    pub last_unix_nanos: u64,
 }
 
 impl Event {
@@ -51,7 +64,9 @@ impl Event {
     pub fn bytes(&self) -> usize {
         let value = |value: &FieldValue| if let FieldValue::Text(text) = value { text.len() } else { 0 };
         let fields: usize = self.fields.iter().map(|field| size_of_val(field) + value(&field.1)).sum();
-        size_of::<Self>() + fields
+        let frames = self.stack.iter().flat_map(|stack| stack.iter());
+        let stack: usize = frames.map(|frame| size_of_val(frame) + frame.len()).sum();
+        size_of::<Self>() + fields + stack
     }
 }
 

@@ -46,6 +46,8 @@ fn event(seq: u64) -> Event {
         scope: Some(Arc::new(Name { netns: Some("host".into()), ..Name::default() })),
         peer: None,
         fields: vec![("seq".into(), FieldValue::U64(seq))],
+        stack: None,
+        repeats: None,
     }
 }
 

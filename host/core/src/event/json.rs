@@ -9,7 +9,7 @@ use super::{
     text::{push_plain, push_quoted},
 };
 use crate::scope::Name;
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 /// The form's version: it grows when a member is taken away or changes its meaning. New members may come at any time.
 pub const VERSION: u64 = 1;
@@ -20,7 +20,8 @@ pub const VERSION: u64 = 1;
 ///
 /// Instead of `netns` a pod has `namespace` and `pod`, and `container` if one of its containers is meant; `labels` is an object of the
 /// configured ones that it has. `peer_namespace` and `peer_pod` are whose the address at the other end is, where that is a pod of this node,
-/// and `peer_container` where it is a container without Kubernetes. Integers are written whole, also those above 2^53; a float that is none of JSON's
+/// and `peer_container` where it is a container without Kubernetes. `stack` is a list of the kernel's functions, innermost first; `repeats`
+/// tells how many events this one stands for, of which `time` is the first's. Integers are written whole, also those above 2^53; a float that is none of JSON's
 /// numbers is a text (`"NaN"`).
 pub fn write(event: &Event, out: &mut Vec<u8>) {
     // Writing to a vector does not fail.
@@ -49,7 +50,21 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
         out.push(b':');
         field(out, value);
     }
-    out.extend_from_slice(b"}}\n");
+    out.push(b'}');
+    if let Some(stack) = &event.stack {
+        frames(out, stack);
+    }
+    if let Some(repeats) = &event.repeats {
+        // Writing to a vector does not fail.
+        let _ = write!(
+            out,
+            r#","repeats":{{"count":{},"last_time":"{}","last_unix_nanos":{}}}"#,
+            repeats.count,
+            Rfc3339(repeats.last_unix_nanos),
+            repeats.last_unix_nanos
+        );
+    }
+    out.extend_from_slice(b"}\n");
 }
 
 /// Appends what a reader is told who was too slow: so many events are no longer there.
@@ -80,6 +95,17 @@ fn who(out: &mut Vec<u8>, name: &Name) {
         }
         out.push(b'}');
     }
+}
+
+fn frames(out: &mut Vec<u8>, stack: &[Arc<str>]) {
+    out.extend_from_slice(br#","stack":["#);
+    for (index, frame) in stack.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_quoted(out, frame);
+    }
+    out.push(b']');
 }
 
 fn member(out: &mut Vec<u8>, name: &str, text: &str) {

@@ -12,7 +12,8 @@ use std::io::Write;
 ///
 /// Behind `namespace=` come `container=` and configured labels, and `peer_pod=` and `peer_namespace=`, where they are known.
 /// Where there is no pod, `netns=` stands for `pod=` and `namespace=`; where nobody is known, none of them. A value that is empty, or has a
-/// space, a quote, `=` or a control character in it, is in double quotes, as JSON escapes it.
+/// space, a quote, `=` or a control character in it, is in double quotes, as JSON escapes it. Behind the id come `repeats=` and `last_time=` of
+/// an event that stands for several, and at the very end the stack: `stacktrace:skb_release_data+0xa3 __kfree_skb+0xe ...`.
 pub fn write(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"type=");
     push(out, &event.ty);
@@ -32,7 +33,19 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
     // Writing to a vector does not fail.
     let _ = write!(out, " time={}", Rfc3339(event.unix_nanos));
     pair(out, "node", &event.node);
-    let _ = writeln!(out, " id={}", event.id);
+    let _ = write!(out, " id={}", event.id);
+    if let Some(repeats) = &event.repeats {
+        let _ = write!(out, " repeats={} last_time={}", repeats.count, Rfc3339(repeats.last_unix_nanos));
+    }
+    if let Some(stack) = &event.stack {
+        out.extend_from_slice(b" stacktrace:");
+        for (index, frame) in stack.iter().enumerate() {
+            out.extend_from_slice(if index > 0 { b" " } else { b"" });
+            // A symbol of a module is `name+0x1 [module]`: what is one frame must have no space.
+            frame.split(' ').for_each(|part| out.extend_from_slice(part.as_bytes()));
+        }
+    }
+    out.push(b'\n');
 }
 
 fn pair(out: &mut Vec<u8>, name: &str, value: &str) {

@@ -59,6 +59,8 @@ pub fn events(
             scope: None,
             peer: None,
             fields: maker.fields(&names, block, &events.fields, row),
+            stack: None,
+            repeats: None,
         };
         match scope.filter(|scope| scopes.is_held(*scope)) {
             Some(held) => made.waiting.push((held, event)),

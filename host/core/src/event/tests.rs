@@ -19,7 +19,24 @@ pub(super) fn event(seq: u64) -> Event {
         scope: Some(netns("host")),
         peer: None,
         fields: vec![("sport".into(), FieldValue::U64(seq))],
+        stack: None,
+        repeats: None,
     }
+}
+
+#[test]
+fn stack_and_repeats_are_in_both_forms_and_are_read_back() {
+    let mut event = event(1);
+    event.stack = Some(["kfree_skb+0x1 [veth]", "tcp_v4_rcv+0xa3"].map(Into::into).into());
+    event.repeats = Some(Repeats { count: 3, last_unix_nanos: event.unix_nanos + 1_000_000_000 });
+    let mut text = Vec::new();
+    json::write(&event, &mut text);
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(r#","stack":["kfree_skb+0x1 [veth]","tcp_v4_rcv+0xa3"],"repeats":{"count":3,"#), "{text}");
+    assert_eq!(json::read(&text).unwrap(), json::Json::Event(event.clone()));
+    let line = line_of(&event);
+    assert!(line.contains(" repeats=3 last_time=2026-11-21T12:00:01.123456790Z"), "{line}");
+    assert!(line.ends_with(" stacktrace:kfree_skb+0x1[veth] tcp_v4_rcv+0xa3\n"), "{line}");
 }
 
 fn netns(name: &str) -> Arc<Name> {

@@ -1,7 +1,7 @@
 //! JSON lines back to events: for those who ask a running agent.
 
 use crate::{
-    event::{Event, EventId, FieldValue, Peer},
+    event::{Event, EventId, FieldValue, Peer, Repeats},
     scope::Name,
 };
 use serde_json::{Deserializer, Value};
@@ -49,6 +49,8 @@ pub fn read(line: &str) -> Result<Json, NotRead> {
         scope: members.who()?.map(Arc::new),
         peer: members.peer(),
         fields: fields?,
+        stack: members.stack()?,
+        repeats: members.repeats(),
     }))
 }
 
@@ -106,6 +108,18 @@ impl<'l> Members<'l> {
         let peer = Peer { namespace, pod, container };
         let is_known = peer.parts().next().is_some();
         is_known.then_some(peer)
+    }
+
+    fn stack(&self) -> Result<Option<Arc<[Arc<str>]>>, NotRead> {
+        let Ok(raw) = self.raw("stack") else { return Ok(None) };
+        let frames: Vec<String> = serde_json::from_str(raw).map_err(|_| NotRead::Member("stack"))?;
+        Ok(Some(frames.into_iter().map(Into::into).collect()))
+    }
+
+    fn repeats(&self) -> Option<Repeats> {
+        let repeats = Members::of(self.raw("repeats").ok()?).ok()?;
+        let (count, last_unix_nanos) = (repeats.number("count").ok()?, repeats.number("last_unix_nanos").ok()?);
+        Some(Repeats { count, last_unix_nanos })
     }
 
     fn number(&self, name: &'static str) -> Result<u64, NotRead> {
