@@ -4,6 +4,7 @@
 //! people and programs get them are in [`line`] and [`json`].
 
 mod check;
+pub mod fold;
 pub mod json;
 pub mod line;
 mod make;
@@ -11,6 +12,7 @@ mod origin;
 mod peer;
 pub mod rate;
 pub mod recent;
+pub mod recorder;
 mod text;
 mod time;
 

@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod config;
 pub mod diag;
 pub mod event;
+pub mod ledger;
 pub mod metric;
 pub mod nearest;
 pub mod netlink;

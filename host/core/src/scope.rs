@@ -14,7 +14,7 @@ use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 pub type ScopeId = u32;
 
 /// What a scope is called on the page and in events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Name {
     /// `host`, the name under `ip netns`, or the inode in decimal. None once a pod is known.
     pub netns: Option<Arc<str>>,

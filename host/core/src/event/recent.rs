@@ -14,6 +14,13 @@ pub struct Kept {
     index: usize,
 }
 
+impl Kept {
+    /// All events of a batch.
+    pub fn all(batch: &Arc<[Event]>) -> impl Iterator<Item = Self> {
+        (0..batch.len()).map(|index| Self { batch: batch.clone(), index })
+    }
+}
+
 impl Deref for Kept {
     type Target = Event;
 
@@ -29,9 +36,14 @@ pub struct Since {
     pub events: Vec<Kept>,
     /// Events before the first of them that are no longer there.
     pub missed: u64,
+    /// That of the last of them.
+    pub position: u64,
 }
 
-/// The last events of this run, without a gap in their sequence.
+/// The last events of this run, in the order in which they were handed to the sinks.
+///
+/// Each has a position, which grows by 1 from 1 on. Sequences of ids grow, too, but with gaps, and one that stands for several goes on later
+/// than its id says.
 #[derive(Debug)]
 pub struct Recent {
     kept: VecDeque<Kept>,
@@ -54,10 +66,9 @@ impl Recent {
 
     /// Takes events that follow those before; the oldest go when there are too many.
     pub fn push(&mut self, batch: &Arc<[Event]>) {
-        for index in 0..batch.len() {
-            let kept = Kept { batch: batch.clone(), index };
+        for kept in Kept::all(batch) {
             self.bytes += kept.bytes();
-            self.last = kept.id.seq;
+            self.last += 1;
             self.kept.push_back(kept);
         }
         while self.kept.len() > self.max_events || self.bytes > self.max_bytes {
@@ -66,26 +77,43 @@ impl Recent {
         }
     }
 
-    /// The sequence of the last event that was taken; 0 before the first.
+    /// The position of the last event that was taken; 0 before the first.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// At most `limit` of the events after the sequence `seq`, the oldest first.
-    pub fn since(&self, seq: u64, limit: usize) -> Since {
-        let oldest = self.kept.front().map_or(self.last + 1, |kept| kept.id.seq);
-        let wanted = seq.saturating_add(1);
-        let skip = usize::try_from(wanted.saturating_sub(oldest)).unwrap_or(usize::MAX);
-        let events = self.kept.range(skip.min(self.kept.len())..).take(limit).cloned();
-        Since { events: events.collect(), missed: oldest.saturating_sub(wanted) }
+    /// The position of the oldest one that is still there.
+    fn oldest(&self) -> u64 {
+        self.last + 1 - self.kept.len() as u64
     }
 
-    /// The sequence after which the newest `limit` events begin that are wanted, not before `seq`.
-    pub fn before_newest(&self, limit: usize, seq: u64, wanted: impl Fn(&Event) -> bool) -> u64 {
-        let newest = self.kept.iter().rev().take_while(|kept| kept.id.seq > seq);
+    /// At most `limit` of the events after `position`, the oldest first.
+    pub fn since(&self, position: u64, limit: usize) -> Since {
+        let (oldest, wanted) = (self.oldest(), position.saturating_add(1));
+        let skip = usize::try_from(wanted.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let events: Vec<Kept> = self.kept.range(skip.min(self.kept.len())..).take(limit).cloned().collect();
+        let before = position.max(oldest - 1);
+        Since { position: before + events.len() as u64, events, missed: oldest.saturating_sub(wanted) }
+    }
+
+    /// The position of the event whose id has this sequence, or of the last one before it; and how many events between that one and the
+    /// oldest that is still there may be missing.
+    pub fn position_of(&self, seq: u64) -> (u64, u64) {
+        let at = self.kept.iter().rposition(|kept| kept.id.seq == seq);
+        if let Some(at) = at.or_else(|| self.kept.iter().rposition(|kept| kept.id.seq <= seq)) {
+            return (self.oldest() + at as u64, 0);
+        }
+        let next = self.kept.front().map_or(seq + 1, |kept| kept.id.seq);
+        (self.oldest() - 1, next.saturating_sub(seq.saturating_add(1)))
+    }
+
+    /// The position after which the newest `limit` events begin that are wanted, not before `position`.
+    pub fn before_newest(&self, limit: usize, position: u64, wanted: impl Fn(&Event) -> bool) -> u64 {
+        let newest = (self.oldest()..=self.last).rev().zip(self.kept.iter().rev());
+        let newest = newest.take_while(|(at, _)| *at > position);
         match limit.checked_sub(1) {
-            None => self.last.max(seq),
-            Some(others) => newest.filter(|kept| wanted(kept)).nth(others).map_or(seq, |kept| kept.id.seq - 1),
+            None => self.last.max(position),
+            Some(others) => newest.filter(|(_, kept)| wanted(kept)).nth(others).map_or(position, |(at, _)| at - 1),
         }
     }
 }
@@ -123,6 +151,19 @@ mod tests {
         }
         recent.push(&batch(7..100));
         assert_eq!(since(&recent, 6, 9), (vec![96, 97, 98, 99], 89), "a batch larger than all that is kept");
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_id_where_ids_have_gaps_and_one_comes_late() {
+        let mut recent = Recent::new(4, usize::MAX);
+        for seq in [2, 5, 9, 4, 12] {
+            recent.push(&batch(seq..seq + 1));
+        }
+        for (seq, want) in [(1, (1, 3)), (2, (1, 2)), (4, (4, 0)), (5, (2, 0)), (9, (3, 0)), (10, (4, 0)), (12, (5, 0))]
+        {
+            assert_eq!(recent.position_of(seq), want, "{seq}");
+        }
+        assert_eq!(Recent::new(4, usize::MAX).position_of(7), (0, 0));
     }
 
     #[test]
