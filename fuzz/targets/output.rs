@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use netsonde_core::{
     batch::{Bitmap, Column, Values},
-    event::{Origin, Origins, Stamp, events, json, line},
+    event::{Limit, Origin, Origins, Stamp, events, json, line},
     metric::{
         exposition::Page,
         format::Format,
@@ -141,7 +141,7 @@ fn write_events(output: Checked<'_>, plan: &Plan, scopes: &Scopes) {
     let handles = Column::full(Values::U32(vec![1, 2, 9]));
     let origins = Origins::new(&call, vec![Origin { times: Some(vec![0, u64::MAX]), scopes: Some(handles) }]);
     let stamp = Stamp { node: "n".into(), probe: "p".into() };
-    for event in events(output, plan, &origins, scopes, &stamp, 2).events {
+    for event in events(output, plan, &origins, scopes, &stamp, Limit { granted: 2, over: 1 }).events {
         let mut forms = [Vec::new(), Vec::new()];
         line::write(&event, &mut forms[0]);
         json::write(&event, &mut forms[1]);

@@ -4,9 +4,11 @@ pub mod backoff;
 pub mod board;
 pub mod collector;
 pub mod counts;
+pub mod dump;
 pub mod events;
 mod follow;
 pub mod kernel;
+pub mod ledger;
 pub mod namespaces;
 pub mod pages;
 pub mod passes;
@@ -60,7 +62,10 @@ use std::{
     io,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, SyncSender},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -89,6 +94,7 @@ pub struct Agent {
     listener: tokio::net::TcpListener,
     pages: Arc<AgentPages>,
     shared: Arc<Shared>,
+    dumps: SyncSender<dump::Why>,
     drain: Duration,
 }
 
@@ -104,13 +110,17 @@ impl Agent {
         let scopes = Arc::new(Mutex::new(Scopes::default()));
         let sinks = Sinks::start(config.sinks.iter().map(sink::of).collect())
             .map_err(|source| StartError::Thread { name: "sink", source })?;
-        let events = Arc::new(EventLog::new(&node_name(config), clock().1, sinks));
-        let shared = Arc::new(Shared::new(scopes.clone(), events, clock));
+        let (bursts, recorder) = mpsc::sync_channel(1);
+        let events = Arc::new(EventLog::new(config, &node_name(config), clock().1, sinks, Some(bursts.clone())));
         let specs = specs(config);
 
         let engine = Engine::new(specs.len())?;
         let cache = open_cache(&config.cache_folder);
         let (types, tracing) = tracing(config);
+        let hooks = tracing.as_ref().map(|(hooks, _)| hooks.clone());
+        let shared = Arc::new(Shared::new(scopes.clone(), events, hooks, clock));
+        dump::start(dump::Files::new(&config.recorder), shared.clone(), recorder)
+            .map_err(|source| StartError::Thread { name: "recorder", source })?;
         let tables = Tables::new(&config.proc_root, &types).with_pods(scopes.clone());
         let passes = Arc::new(Passes::default());
         let catalogue = Catalogue { hooks: types, ..tables.catalogue() };
@@ -149,13 +159,19 @@ impl Agent {
             .map_err(|source| StartError::Thread { name: "collector", source })?;
 
         let pages = Arc::new(AgentPages::new(shared.clone(), runtimes, requests, rhythm.timeout, node_name(config)));
-        Ok(Self { address, listener, pages, shared, drain: config.drain })
+        Ok(Self { address, listener, pages, shared, dumps: bursts, drain: config.drain })
     }
 
     /// Waits for the first collection, then tells how each probe is.
     pub async fn first_collection(&self) -> Vec<Status> {
         self.pages.collect(Duration::from_secs(30), false).await.ok();
         self.shared.board().status.clone()
+    }
+
+    /// Has the flight recorder written into a file, by a thread of its own. Whoever comes while it is at it gets the same file.
+    pub fn dump(&self) -> impl Fn() + Send + use<> {
+        let dumps = self.dumps.clone();
+        move || drop(dumps.try_send(dump::Why::Signal))
     }
 
     /// Serves until `stop`, then lets running requests end, and sinks deliver what they have, within the drain time.
@@ -168,7 +184,7 @@ impl Agent {
         http::serve(self.listener, self.pages, stop, self.drain).await;
         // Nobody is served any more whom waiting here could hold up.
         let left = self.drain.saturating_sub(stopped.elapsed());
-        let lost = self.shared.events().drain(left, &self.shared.scopes());
+        let lost = self.shared.events().drain(left, &self.shared.scopes(), clock().0);
         if lost > 0 {
             tracing::warn!("{lost} events had not reached their sinks within {:?}.", self.drain);
         }

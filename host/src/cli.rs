@@ -4,11 +4,13 @@ mod check;
 mod client;
 mod doctor;
 mod events;
+mod ledger;
 mod load;
 mod pods;
 pub mod print;
 mod probe;
 mod query;
+mod recorder;
 mod run;
 mod tables;
 
@@ -57,6 +59,16 @@ enum Command {
     ///
     /// For example: netsonde events --follow --type TCPRESET_NOSOCK
     Events(events::Events),
+    /// Show what became of every row and event, stage by stage, of a running agent
+    ///
+    /// For each probe and stage: produced = delivered + dropped + waiting. DIFFERENCE is what nobody counted; it is 0, but for rows that are on
+    /// their way out of the kernel.
+    Ledger(ledger::Ledger),
+    /// Print what the flight recorder of a running agent has, as JSON lines
+    ///
+    /// Every event of the last minutes (`recorder: { keep: 5m }`), before folding, and those over their probe's limit: `fate` says what
+    /// became of each. The agent writes the same into a file on SIGUSR1, and on a burst if it is configured.
+    Recorder(recorder::Recorder),
     /// List the pods and containers of the node, and how each was found, of a running agent
     ///
     /// BY tells how a pod was found to be whose it is: by the file of its network namespace, by its process, or by the cgroup of sockets.
@@ -126,6 +138,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Query(query) => query.run(),
         Command::Tables(tables) => tables.run(),
         Command::Events(events) => events.run(),
+        Command::Ledger(ledger) => ledger.run(),
+        Command::Recorder(recorder) => recorder.run(),
         Command::Pods(pods) => pods.run(),
         Command::Probe(probe) => probe.run(),
     };

@@ -47,6 +47,12 @@ pub trait Pages: Send + Sync + 'static {
     /// Which pods there are, and how each was found.
     fn pods(&self) -> Value;
 
+    /// What became of every row and event.
+    fn ledger(&self) -> Value;
+
+    /// What the flight recorder has, one JSON object a line.
+    fn recorder(&self) -> Page;
+
     /// Events, one JSON object a line.
     fn events(&self, query: EventsQuery) -> Page;
 

@@ -13,6 +13,7 @@ use netsonde::{
 };
 use netsonde_core::{
     batch::{Column, Values},
+    config::Config,
     event::Origins,
     output::{Shape, check},
     probe::{Call, CallKind, EventType, Events, Field, Output, Plan},
@@ -37,9 +38,9 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let log = Arc::new(EventLog::new("n", Duration::from_secs(1), Sinks::default()));
+        let log = Arc::new(EventLog::new(&Config::default(), "n", Duration::from_secs(1), Sinks::default(), None));
         let clock = || (Duration::ZERO, Duration::ZERO);
-        let shared = Arc::new(Shared::new(Arc::new(Mutex::new(Scopes::default())), log.clone(), clock));
+        let shared = Arc::new(Shared::new(Arc::new(Mutex::new(Scopes::default())), log.clone(), None, clock));
         let (requests, _) = mpsc::sync_channel(1);
         let pages = Arc::new(AgentPages::new(shared, Arc::default(), requests, Duration::from_secs(1), "n".into()));
         let (stop, stopped) = oneshot::channel();

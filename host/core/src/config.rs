@@ -51,8 +51,51 @@ pub struct Config {
     pub pods: Pods,
     pub collection: Collection,
     pub drain: Duration,
+    pub events: Events,
+    pub recorder: Recorder,
     /// In the file's order.
     pub sinks: Vec<Sink>,
+}
+
+/// What is done with events before they are handed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Those that are alike within this time are one; zero: none are.
+    pub fold: Duration,
+}
+
+/// The flight recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorder {
+    /// Zero: nothing is recorded.
+    pub keep: Duration,
+    pub events: u64,
+    /// Bytes of memory.
+    pub size: u64,
+    /// Events of one type that happen to the same within `within`, on which all is written down; 0: never.
+    pub burst: u64,
+    pub within: Duration,
+    /// Of which type; None: of any.
+    pub burst_type: Option<String>,
+    /// Where it is written down.
+    pub folder: PathBuf,
+    /// How many of its files are kept.
+    pub files: u64,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_secs(300),
+            events: 16_384,
+            size: 8 << 20,
+            burst: 0,
+            within: Duration::from_secs(10),
+            burst_type: None,
+            folder: "/var/lib/netsonde/recorder".into(),
+            files: 10,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +157,8 @@ impl Default for Config {
             pods: Pods::default(),
             collection: Collection::default(),
             drain: Duration::from_secs(5),
+            events: Events::default(),
+            recorder: Recorder::default(),
             sinks: Vec::new(),
         }
     }

@@ -17,7 +17,7 @@ mod text;
 mod time;
 
 pub use check::{EventError, check, is_refused};
-pub use make::{Made, Stamp, events, name};
+pub use make::{Limit, Made, Stamp, events, name};
 pub use origin::{Origin, Origins};
 pub use peer::Peer;
 pub use time::Rfc3339;

@@ -4,14 +4,17 @@ use super::{
     collector::Delivered,
     events::{EventLog, Made},
     kernel::Look,
-    self_metrics::{Figures, QueryFigures},
+    ledger::{self, RowLedger},
+    self_metrics::{self, Figures, QueryFigures},
     slot::{Health, Slot},
 };
 use crate::{
     probe::guest::{Fault, Processed},
     scope::{netns::hidden_message, watch::SourceState},
+    source::hook::Hooks,
 };
 use netsonde_core::{
+    ledger::Accounts,
     metric::{
         exposition::Page,
         family::FamilyError,
@@ -32,13 +35,32 @@ pub struct Shared {
     scopes: Arc<Mutex<Scopes>>,
     board: Mutex<Board>,
     events: Arc<EventLog>,
+    rows: Arc<RowLedger>,
+    /// Programs at tracepoints; None where there are none.
+    hooks: Option<Arc<Hooks>>,
     clock: fn() -> (Duration, Duration),
 }
 
 impl Shared {
     /// `clock` gives the host's monotonic clock and the time since the Unix epoch.
-    pub fn new(scopes: Arc<Mutex<Scopes>>, events: Arc<EventLog>, clock: fn() -> (Duration, Duration)) -> Self {
-        Self { scopes, board: Mutex::new(Board::new(events.clone())), events, clock }
+    pub fn new(
+        scopes: Arc<Mutex<Scopes>>,
+        events: Arc<EventLog>,
+        hooks: Option<Arc<Hooks>>,
+        clock: fn() -> (Duration, Duration),
+    ) -> Self {
+        let rows = Arc::new(RowLedger::default());
+        Self { scopes, board: Mutex::new(Board::new(events.clone(), rows.clone())), events, rows, hooks, clock }
+    }
+
+    /// The account of rows.
+    pub fn rows(&self) -> &RowLedger {
+        &self.rows
+    }
+
+    /// The account of every row and event at this moment.
+    pub fn accounts(&self) -> Accounts {
+        ledger::accounts(&self.events, &self.rows, self.hooks.as_deref())
     }
 
     pub fn events(&self) -> &Arc<EventLog> {
@@ -76,6 +98,7 @@ pub fn join(errors: Vec<FamilyError>) -> String {
 /// The page's content.
 pub struct Board {
     events: Arc<EventLog>,
+    rows: Arc<RowLedger>,
     pub registry: Registry,
     pub figures: Figures,
     /// One line a probe, for people and for `/probes`.
@@ -120,9 +143,9 @@ pub struct QueryStatus {
 }
 
 impl Board {
-    pub fn new(events: Arc<EventLog>) -> Self {
+    pub fn new(events: Arc<EventLog>, rows: Arc<RowLedger>) -> Self {
         let (registry, figures) = (Registry::default(), Figures::default());
-        Self { events, registry, figures, status: Vec::new(), failed: Vec::new(), no_host: None }
+        Self { events, rows, registry, figures, status: Vec::new(), failed: Vec::new(), no_host: None }
     }
 
     /// What was seen of the kernel. What may not be seen is logged when it changes.
@@ -193,6 +216,7 @@ impl Board {
             None => Some("late"),
             Some(processed) => self.apply_processed(slot, delivered, processed, scopes, now).err(),
         };
+        self.rows.answered(&slot.spec.name, delivered.rows(), lost);
         if let Some(reason) = lost {
             return self.figures.dropped(&slot.spec.name, "guest", reason, delivered.rows());
         }
@@ -312,12 +336,13 @@ impl Board {
         }
     }
 
-    /// The whole page in `format`. `sources` are asked for pods.
-    pub fn page(&self, format: Format, sources: &[SourceState]) -> Vec<u8> {
+    /// The whole page in `format`. `accounts` are the ledger's, and `sources` are asked for pods.
+    pub fn page(&self, format: Format, accounts: &Accounts, sources: &[SourceState]) -> Vec<u8> {
         let mut body = Vec::new();
         let mut page = Page::new(format, &mut body);
         self.registry.write(&mut page);
         self.figures.write(&mut page, &self.events.sink_counts(), self.events.waiting(), sources);
+        self_metrics::ledger::write(accounts, &mut page);
         page.finish();
         body
     }

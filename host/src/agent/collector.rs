@@ -152,9 +152,11 @@ impl Collector {
                 }
                 board.registry.settle_scope(scope, &scopes);
             }
-            self.shared.events().settle(&scopes);
         }
-        scopes.next_settling(now)
+        let events = self.shared.events();
+        events.settle(&scopes, now);
+        let due = events.next_due().map(|due| due.saturating_sub(now));
+        scopes.next_settling(now).into_iter().chain(due).min()
     }
 
     fn answer(&mut self, requests: Vec<Request>, last: &mut Option<Instant>) {

@@ -6,7 +6,10 @@ use crate::http::{
     query::{EventsQuery, Since},
 };
 use bytes::Bytes;
-use netsonde_core::event::{Event, json};
+use netsonde_core::event::{
+    Event, json,
+    recorder::{self, Recorded},
+};
 use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -18,13 +21,15 @@ pub struct Reader {
     log: Arc<EventLog>,
     latest: watch::Receiver<u64>,
     query: EventsQuery,
-    /// The sequence up to which it has been told.
+    /// The position up to which it has been told.
     seen: u64,
+    /// Events that are no longer there, of which it has not been told.
+    missed: u64,
     end: End,
 }
 
 enum End {
-    /// With the event of this sequence.
+    /// With the event at this position.
     At(u64),
     /// Never by itself: it follows, and has this place among those who do.
     Never(#[expect(dead_code, reason = "given back when the reader goes")] OwnedSemaphorePermit),
@@ -35,20 +40,21 @@ impl Reader {
     pub fn new(log: Arc<EventLog>, query: EventsQuery, place: Option<OwnedSemaphorePermit>) -> Self {
         let latest = log.follow();
         let last = *latest.borrow();
-        let since = match query.since {
-            Some(Since::Id(id)) if id.run == log.run() => id.seq.min(last),
+        let (since, missed) = match query.since {
+            Some(Since::Id(id)) if id.run == log.run() => log.position_of(id.seq),
+            Some(Since::Seq(seq)) if seq <= log.last_seq() => log.position_of(seq),
             // Of another run, which this one does not know how much of was seen.
-            Some(Since::Id(_)) => 0,
-            Some(Since::Seq(seq)) if seq <= last => seq,
-            Some(Since::Seq(_)) => 0,
+            Some(Since::Id(_) | Since::Seq(_)) => log.position_of(0),
             // What is no longer there was not asked for.
-            None => log.since(0, 0).missed,
+            None => (log.since(0, 0).missed, 0),
         };
         let seen = match query.limit {
             Some(limit) => log.before_newest(limit, since, |event| wants(&query, event)),
             None => since,
         };
-        Self { log, latest, query, seen, end: place.map_or(End::At(last), End::Never) }
+        // Of those that are passed over, nothing more is told.
+        let missed = if seen == since { missed } else { 0 };
+        Self { log, latest, query, seen, missed, end: place.map_or(End::At(last), End::Never) }
     }
 
     async fn read(&mut self) -> Option<Bytes> {
@@ -71,13 +77,14 @@ impl Reader {
     fn step(&mut self) -> Vec<u8> {
         let since = self.log.since(self.seen, STEP);
         let mut text = Vec::new();
-        if since.missed > 0 {
-            json::write_missed(since.missed, &mut text);
+        let missed = since.missed + std::mem::take(&mut self.missed);
+        if missed > 0 {
+            json::write_missed(missed, &mut text);
         }
         for event in since.events.iter().filter(|event| wants(&self.query, event)) {
             json::write(event, &mut text);
         }
-        self.seen = since.events.last().map_or(self.seen + since.missed, |event| event.id.seq);
+        self.seen = since.position;
         text
     }
 }
@@ -85,6 +92,27 @@ impl Reader {
 fn wants(query: &EventsQuery, event: &Event) -> bool {
     let any = |wanted: &[String], have: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == have);
     any(&query.types, &event.ty) && any(&query.probes, &event.probe)
+}
+
+/// What the flight recorder had, a piece at a time.
+pub struct Records(std::vec::IntoIter<Recorded>);
+
+impl Records {
+    pub fn new(recorded: Vec<Recorded>) -> Self {
+        Self(recorded.into_iter())
+    }
+
+    async fn read(&mut self) -> Option<Bytes> {
+        let mut text = Vec::new();
+        self.0.by_ref().take(STEP).for_each(|recorded| recorder::write(&recorded, &mut text));
+        (!text.is_empty()).then(|| text.into())
+    }
+}
+
+impl Feed for Records {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Bytes>> + Send + '_>> {
+        Box::pin(self.read())
+    }
 }
 
 impl Feed for Reader {

@@ -3,7 +3,8 @@
 use super::{
     board::{Failed, QueryStatus, Shared, Status},
     collector::{Message, Request},
-    follow::Reader,
+    follow::{Reader, Records},
+    ledger,
     pods::Runtimes,
     slot::Health,
 };
@@ -88,7 +89,8 @@ impl AgentPages {
         let (shared, sources) = (self.shared.clone(), self.runtimes.now());
         // A page of 100,000 series takes tens of milliseconds: not on the thread that answers others.
         let body = task::spawn_blocking(move || {
-            let page = shared.board().page(format, &sources);
+            let accounts = shared.accounts();
+            let page = shared.board().page(format, &accounts, &sources);
             if compress { gzip(&page) } else { page }
         });
         match body.await {
@@ -160,6 +162,22 @@ impl Pages for AgentPages {
             content_type: "application/x-ndjson".into(),
             encoding: None,
             content: Content::Feed(Box::new(reader)),
+        }
+    }
+
+    fn ledger(&self) -> Value {
+        ledger::json(&self.shared.accounts(), &self.node)
+    }
+
+    fn recorder(&self) -> Page {
+        match self.shared.events().recorded(self.shared.clock().0) {
+            None => Page::text(404, "nothing is recorded: `recorder: { keep: 0s }` says so"),
+            Some(recorded) => Page {
+                status: 200,
+                content_type: "application/x-ndjson".into(),
+                encoding: None,
+                content: Content::Feed(Box::new(Records::new(recorded))),
+            },
         }
     }
 

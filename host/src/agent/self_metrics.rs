@@ -1,6 +1,7 @@
 //! What the agent says of itself: how its probes fare, what was lost, what it costs.
 
 mod hooks;
+pub mod ledger;
 mod passes;
 mod pods;
 

@@ -25,6 +25,7 @@ use std::{
 /// Rows of a stream query, as its probe gets them.
 pub struct Stream {
     pub hook: HookId,
+    pub probe: Arc<str>,
     pub batch: Batch,
     /// CLOCK_MONOTONIC in nanoseconds, by row.
     pub times: Vec<u64>,
@@ -52,13 +53,20 @@ pub fn start(
                 Ok(rows) => rows,
                 Err(error) => return tracing::error!("No more rows of streams: {error}"),
             };
+            let probe = |hook| hooks.owner(hook).map_or_else(String::new, |owner| owner.probe);
+            for (hook, count) in reader.take_gone() {
+                shared.rows().program_gone(&probe(hook), count);
+                shared.board().figures.dropped(&probe(hook), "kernel", "program_gone", count);
+            }
             for rows in rows {
-                let (hook, stream) = (rows.hook, answer(rows, &namespaces, &mut symbols));
+                let (probe, drained) = (probe(rows.hook), rows.batch.rows as u64);
+                let stream = answer(rows, probe.as_str().into(), &namespaces, &mut symbols);
                 let count = stream.batch.rows as u64;
+                shared.rows().drained(&probe, drained, count);
                 match inbox.try_send(Message::Rows(stream)) {
                     Ok(()) => {}
                     Err(TrySendError::Full(_)) => {
-                        let probe = hooks.owner(hook).map_or_else(String::new, |owner| owner.probe);
+                        shared.rows().not_passed(&probe, count, "full");
                         shared.board().figures.dropped(&probe, "queue", "full", count);
                     }
                     Err(TrySendError::Disconnected(_)) => return,
@@ -70,7 +78,7 @@ pub fn start(
 }
 
 /// The query's own columns, from those of its table.
-fn answer(rows: Rows, namespaces: &Namespaces, symbols: &mut Symbols) -> Stream {
+fn answer(rows: Rows, probe: Arc<str>, namespaces: &Namespaces, symbols: &mut Symbols) -> Stream {
     let Rows { hook, query, batch, times, scopes } = rows;
     let (answered, chosen) = {
         let names = Names::new(&query, &batch, symbols);
@@ -79,10 +87,10 @@ fn answer(rows: Rows, namespaces: &Namespaces, symbols: &mut Symbols) -> Stream 
         query.run_stream(batch.rows, &columns, &names.with(&scopes))
     };
     if chosen.len() == batch.rows {
-        return Stream { hook, batch: answered, times, scopes };
+        return Stream { hook, probe, batch: answered, times, scopes };
     }
     let times = chosen.iter().map(|&row| times[row as usize]).collect();
-    Stream { hook, batch: answered, times, scopes: scopes.pick(&chosen) }
+    Stream { hook, probe, batch: answered, times, scopes: scopes.pick(&chosen) }
 }
 
 /// Finds the scopes of rows: mostly that of the row before.

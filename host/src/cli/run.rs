@@ -39,6 +39,7 @@ impl Run {
 async fn serve(config: &Config) -> Result<(), Failure> {
     let signal = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut user = signal(SignalKind::user_defined1())?;
     let agent = Agent::start(config).await.map_err(Failure::failed)?;
     let address = agent.address;
     let probes = tokio::select! {
@@ -50,6 +51,12 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         first_screen(&probes, address);
     }
     tracing::info!("Serving http://{address}/metrics.");
+    let dump = agent.dump();
+    tokio::spawn(async move {
+        while user.recv().await.is_some() {
+            dump();
+        }
+    });
     agent
         .serve(async move {
             tokio::select! {

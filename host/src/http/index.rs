@@ -28,6 +28,9 @@ td:first-child { white-space: nowrap } td.why { color: var(--soft) } a { color: 
 const PAGES: &[(&str, &str)] = &[
     ("/metrics", "what the probes measure, for Prometheus: OpenMetrics and text, by <code>Accept</code>"),
     ("/events", "what happened lately, a JSON object a line; <code>?follow</code> goes on with each new one"),
+    ("/ledger", "what became of every row and event, stage by stage, as JSON"),
+    ("/recorder", "every event of the last minutes, with those over a limit, a JSON object a line"),
+    ("/pods", "pods and containers of the node, and how each was found, as JSON"),
     ("/probes", "each probe's state, queries and cost, as JSON"),
     ("/healthz", "answers as long as the agent runs"),
     ("/readyz", "answers 200 once there are metrics"),

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-const NOT_FOUND: &str = "there is no such page; there are / /metrics /events /pods /probes /healthz /readyz";
+const NOT_FOUND: &str =
+    "there is no such page; there are / /metrics /events /ledger /pods /probes /recorder /healthz /readyz";
 
 /// Answers one request. An answer that goes on and on ends when `ending` says so.
 pub async fn answer<B>(request: Request<B>, pages: Arc<dyn Pages>, ending: watch::Receiver<bool>) -> Response<Body> {
@@ -61,6 +62,8 @@ async fn page(path: &str, query: &str, headers: &HeaderMap, pages: &dyn Pages) -
             Ok(query) => pages.events(query),
             Err(wrong) => Page::text(400, wrong.to_string()),
         },
+        "/ledger" => Page::whole(200, "application/json", format!("{:#}\n", pages.ledger())),
+        "/recorder" => pages.recorder(),
         "/pods" => Page::whole(200, "application/json", format!("{:#}\n", pages.pods())),
         "/probes" => Page::whole(200, "application/json", format!("{:#}\n", pages.probes())),
         "/" => Page::whole(200, "text/html; charset=utf-8", pages.index().html()),

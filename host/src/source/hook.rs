@@ -66,6 +66,8 @@ pub struct Hooks {
     shared: Shared,
     limits: Limits,
     programs: Mutex<BTreeMap<HookId, Program>>,
+    /// What programs have done that are no more.
+    former: Mutex<Former>,
     /// Where the search for a free number begins: what a program has left in the ring must not be taken for another's.
     next: AtomicU32,
 }
@@ -82,11 +84,22 @@ struct Program {
     memory: u64,
 }
 
-/// What a program has done since it was attached.
+/// Programs that are no more.
+#[derive(Default)]
+struct Former {
+    /// What each query's programs have done in all.
+    counts: BTreeMap<Owner, ([u64; FIGURES], bool)>,
+    /// Whose a number was, until it is another's: rows may still be in the ring.
+    owners: BTreeMap<HookId, Owner>,
+}
+
+/// What a query's programs have done since the agent started.
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub owner: Owner,
     pub tracepoint: String,
+    /// Whether it gives rows, not counts.
+    pub is_stream: bool,
     /// As `program::figure` numbers them.
     pub counts: [u64; FIGURES],
     /// Runs that the kernel left out, as the program was running on that CPU already.
@@ -107,11 +120,16 @@ impl Hooks {
     /// If the kernel gives no maps: mostly for want of CAP_BPF.
     pub fn new(limits: Limits) -> Result<(Self, Reader), BpfError> {
         let (shared, ring): (Shared, Ring) = Shared::new(limits.ring_bytes)?;
-        Ok((Self { shared, limits, programs: Mutex::default(), next: AtomicU32::new(0) }, Reader::new(ring)))
+        let (programs, former, next) = (Mutex::default(), Mutex::default(), AtomicU32::new(0));
+        Ok((Self { shared, limits, programs, former, next }, Reader::new(ring)))
     }
 
     fn programs(&self) -> MutexGuard<'_, BTreeMap<HookId, Program>> {
         self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn former(&self) -> MutexGuard<'_, Former> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compiles, loads and attaches a query, unless it runs already: the same text keeps its program.
@@ -141,6 +159,7 @@ impl Hooks {
             compiled.program.code.len(),
             compiled.program.table
         );
+        self.former().owners.remove(&id);
         programs.insert(
             id,
             Program {
@@ -158,12 +177,28 @@ impl Hooks {
 
     /// Detaches a probe's programs, but for those of `keep`.
     pub fn detach_others(&self, probe: &str, keep: &[HookId]) {
-        self.programs().retain(|id, program| program.owner.probe != probe || keep.contains(id));
+        let mut programs = self.programs();
+        let go: Vec<HookId> = programs
+            .iter()
+            .filter(|(id, program)| program.owner.probe == probe && !keep.contains(id))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in go {
+            let Some(mut program) = programs.remove(&id) else { continue };
+            program.loaded.detach();
+            let counts = self.shared.figures(id).unwrap_or_default();
+            let mut former = self.former();
+            let (sums, _) =
+                former.counts.entry(program.owner.clone()).or_insert(([0; FIGURES], program.query.is_stream()));
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            former.owners.insert(id, program.owner);
+        }
     }
 
-    /// Whose query it is.
+    /// Whose query it is, or was.
     pub fn owner(&self, id: HookId) -> Option<Owner> {
-        self.programs().get(&id).map(|program| program.owner.clone())
+        let living = self.programs().get(&id).map(|program| program.owner.clone());
+        living.or_else(|| self.former().owners.get(&id).cloned())
     }
 
     /// The query that it answers, and how to read what it writes.
@@ -251,12 +286,20 @@ impl Hooks {
         }
     }
 
-    /// What all programs have done.
+    /// What all queries' programs have done, those that are no more included.
     pub fn figures(&self) -> Vec<Figures> {
         let mut programs = self.programs();
+        let former = self.former().counts.clone();
+        let gone = former.iter().filter(|(owner, _)| !programs.values().any(|program| program.owner == **owner));
+        let gone: Vec<Figures> =
+            gone.map(|(owner, &(counts, stream))| Figures::of_gone(owner, counts, stream)).collect();
         let figures = |(&id, program): (&HookId, &mut Program)| {
-            let counts = self.shared.figures(id).ok()?;
+            let mut counts = self.shared.figures(id).ok()?;
+            if let Some((before, _)) = former.get(&program.owner) {
+                counts.iter_mut().zip(before).for_each(|(count, before)| *count += before);
+            }
             Some(Figures {
+                is_stream: program.query.is_stream(),
                 owner: program.owner.clone(),
                 tracepoint: program.query.table.strip_prefix(HOOK).unwrap_or(&program.query.table).to_owned(),
                 counts,
@@ -267,7 +310,23 @@ impl Hooks {
                 detached: program.cost.why().map(str::to_owned),
             })
         };
-        programs.iter_mut().filter_map(figures).collect()
+        programs.iter_mut().filter_map(figures).chain(gone).collect()
+    }
+}
+
+impl Figures {
+    fn of_gone(owner: &Owner, counts: [u64; FIGURES], is_stream: bool) -> Self {
+        Self {
+            owner: owner.clone(),
+            tracepoint: String::new(),
+            is_stream,
+            counts,
+            missed: 0,
+            cpu: estimate(&counts),
+            groups_dropped: 0,
+            memory: 0,
+            detached: Some("its program is gone".into()),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub enum Writes {
 }
 
 /// Words of one program's figures, all u64, counted on each CPU.
-pub const FIGURES: usize = 8;
+pub const FIGURES: usize = 9;
 
 /// Index of each figure.
 pub mod figure {
@@ -70,4 +70,6 @@ pub mod figure {
     pub const MAP_ERROR: usize = 6;
     /// Computed values that did not fit into 64 bits, and are NULL therefore: one each time that it is computed.
     pub const OVERFLOW: usize = 7;
+    /// Rows that were written into the ring.
+    pub const SUBMITTED: usize = 8;
 }

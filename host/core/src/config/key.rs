@@ -179,6 +179,75 @@ pub static CONFIG: &[Key<Config>] = &[
         value: Value::Time(|c| &mut c.drain, Duration::ZERO..=Duration::from_secs(300)),
     },
     Key {
+        path: "events",
+        doc: "What is done with events before they are handed on.",
+        example: "{ fold: 10s }",
+        value: Value::Section,
+    },
+    Key {
+        path: "events.fold",
+        doc: "Events of one type that happen to the same, with the same addresses and texts, within this time of the first are one with a \
+              count. They go on when the time is over. 0s: each goes on by itself, at once. 0s to 1h.",
+        example: "0s",
+        value: Value::Time(|c| &mut c.events.fold, Duration::ZERO..=HOUR),
+    },
+    Key {
+        path: "recorder",
+        doc: "The flight recorder keeps the last events in memory, unfolded, with those that were over their probe's limit. All of it is written \
+              into a file on SIGUSR1 and on a burst; `netsonde recorder` shows it.",
+        example: "{ keep: 5m }",
+        value: Value::Section,
+    },
+    Key {
+        path: "recorder.keep",
+        doc: "How long an event is kept. 0s: nothing is recorded. 0s to 1h.",
+        example: "5m",
+        value: Value::Time(|c| &mut c.recorder.keep, Duration::ZERO..=HOUR),
+    },
+    Key {
+        path: "recorder.events",
+        doc: "How many events are kept at most. 1 to 1000000.",
+        example: "16384",
+        value: Value::Count(|c| &mut c.recorder.events, 1..=1_000_000),
+    },
+    Key {
+        path: "recorder.size",
+        doc: "Memory that they take at most. 64KiB to 1GiB.",
+        example: "8MiB",
+        value: Value::Size(|c| &mut c.recorder.size, (64 << 10)..=(1 << 30)),
+    },
+    Key {
+        path: "recorder.burst",
+        doc: "So many events of one type that happen to the same within `recorder.within` are a burst, on which all is written down, at most \
+              once a minute. 0: never. 0 to 1000000.",
+        example: "1000",
+        value: Value::Count(|c| &mut c.recorder.burst, 0..=1_000_000),
+    },
+    Key {
+        path: "recorder.within",
+        doc: "The time of a burst. 1s to 1h.",
+        example: "10s",
+        value: Value::Time(|c| &mut c.recorder.within, SECOND..=HOUR),
+    },
+    Key {
+        path: "recorder.burst_type",
+        doc: "Only events of this type make a burst. Without this key: those of any.",
+        example: "PACKETLOSS",
+        value: Value::Text(|c| &mut c.recorder.burst_type),
+    },
+    Key {
+        path: "recorder.folder",
+        doc: "Where the files are written; it is made, with mode 0700, if it is missing.",
+        example: "/var/lib/netsonde/recorder",
+        value: Value::Path(|c| &mut c.recorder.folder),
+    },
+    Key {
+        path: "recorder.files",
+        doc: "How many files are kept; the oldest go. 1 to 1000.",
+        example: "10",
+        value: Value::Count(|c| &mut c.recorder.files, 1..=1000),
+    },
+    Key {
         path: "sinks",
         doc: "Where events go, besides the pages of the agent itself: a list, of `stdout` and `file`.",
         example: "[{ stdout: { form: line } }]",

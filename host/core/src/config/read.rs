@@ -28,6 +28,11 @@ pub fn config(node: &Node, folder: &Path, faults: &mut Vec<Fault>) -> Config {
         let message = "`collection.idle_interval` is shorter than `collection.min_interval`; make it as long at least";
         reader.fault(position_of(node, "collection"), message.to_owned());
     }
+    let recorder = &config.recorder;
+    if recorder.burst > recorder.events {
+        let message = "`recorder.burst` is more than `recorder.events`: so many are never kept; make it smaller";
+        reader.fault(position_of(node, "recorder"), message.to_owned());
+    }
     config
 }
 

@@ -49,6 +49,8 @@ compat: [cadvisor-traffic, cadvisor]
 cgroup_root: /host/cgroup
 pods: { cri: crio.sock, docker: none, labels: { app: app.kubernetes.io/name, team: team } }
 drain: 0s
+events: { fold: 10s }
+recorder: { keep: 1m, events: 7, size: 1MiB, burst: 5, within: 2s, burst_type: PACKETLOSS, folder: dumps, files: 3 }
 sinks:
   - stdout:
   - file: { path: events.jsonl }
@@ -95,6 +97,17 @@ sinks:
         hooks: Hooks { rate: 5, burst: 7, cpu: 50, ring: 1 << 20 },
         compat: vec![Compat::CadvisorTraffic, Compat::Cadvisor],
         drain: Duration::ZERO,
+        events: super::Events { fold: Duration::from_secs(10) },
+        recorder: Recorder {
+            keep: Duration::from_secs(60),
+            events: 7,
+            size: 1 << 20,
+            burst: 5,
+            within: Duration::from_secs(2),
+            burst_type: Some("PACKETLOSS".to_owned()),
+            folder: "/etc/netsonde/dumps".into(),
+            files: 3,
+        },
         sinks: vec![
             Sink::Stdout(StdoutSink { form: Form::Line }),
             Sink::File(FileSink { path: "/etc/netsonde/events.jsonl".into(), form: Form::Json }),
@@ -358,7 +371,8 @@ prop_compose! {
         min in 0u64..=1000,
         idle in 1000u64..=3_600_000,
         timeout in 10u64..=60_000,
-        drain in 0u64..=300_000,
+        (drain, fold) in (0u64..=300_000, 0u64..=3_600_000),
+        recorder in recorder(),
         sinks in prop::collection::vec(sink(), 0..4),
     ) -> Config {
         let millis = Duration::from_millis;
@@ -377,6 +391,8 @@ prop_compose! {
             hooks: Hooks { rate, burst, cpu, ring },
             compat,
             drain: millis(drain),
+            events: super::Events { fold: millis(fold) },
+            recorder,
             sinks,
             cgroup_root: folders[5].clone().into(),
             pods: {
@@ -387,6 +403,22 @@ prop_compose! {
                 Pods { cri, docker, labels }
             },
         }
+    }
+}
+
+prop_compose! {
+    fn recorder()(
+        keep in 0u64..=3_600_000,
+        events in 1u64..=1_000_000,
+        share in 0u64..=100,
+        size in 65_536u64..=1 << 30,
+        within in 1000u64..=3_600_000,
+        burst_type in prop::option::of("[A-Z_]{1,20}"),
+        folder in "/[ -~]{0,20}",
+        files in 1u64..=1000,
+    ) -> Recorder {
+        let (keep, within) = (Duration::from_millis(keep), Duration::from_millis(within));
+        Recorder { keep, events, size, burst: events * share / 100, within, burst_type, folder: folder.into(), files }
     }
 }
 

@@ -23,9 +23,20 @@ pub struct Made {
     pub events: Vec<Event>,
     /// Those of scopes whose names are not final yet (rule 6), in the same order, with nobody's name; see [`name`].
     pub waiting: Vec<(ScopeId, Event)>,
+    /// Those that are over the limit, as far as they were wanted, named as well as may be.
+    pub over: Vec<Event>,
 }
 
-/// The events of an output, at most `limit`: the earliest of them. Whoever keeps them gives them their ids.
+/// How many events may be made of one output: the earliest of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Those that go on.
+    pub granted: usize,
+    /// Of those beyond, whom only the flight recorder is told of.
+    pub over: usize,
+}
+
+/// The events of an output. Whoever keeps them gives them their ids.
 ///
 /// `output` was checked against `plan` and against the call that `origins` tells of. Rule 28: who it happened to is what the output says,
 /// else what the source row says.
@@ -35,7 +46,7 @@ pub fn events(
     origins: &Origins,
     scopes: &Scopes,
     stamp: &Stamp,
-    limit: usize,
+    limit: Limit,
 ) -> Made {
     let mut maker = Maker {
         types: plan.events.iter().map(|_| None).collect(),
@@ -43,7 +54,8 @@ pub fn events(
         scopes,
     };
     let mut made = Made::default();
-    for (unix_nanos, block, row) in earliest(&output.events, origins, limit) {
+    let earliest = earliest(&output.events, origins, limit.granted.saturating_add(limit.over));
+    for (place, (unix_nanos, block, row)) in earliest.into_iter().enumerate() {
         let events = &output.events[block];
         let Some(names) = maker.names(plan, events.ty) else { continue };
         let scope = match &events.scopes {
@@ -62,11 +74,12 @@ pub fn events(
             stack: None,
             repeats: None,
         };
-        match scope.filter(|scope| scopes.is_held(*scope)) {
+        let is_over = place >= limit.granted;
+        match scope.filter(|scope| !is_over && scopes.is_held(*scope)) {
             Some(held) => made.waiting.push((held, event)),
             None => {
                 name(&mut event, scope, scopes);
-                made.events.push(event);
+                if is_over { made.over.push(event) } else { made.events.push(event) }
             }
         }
     }

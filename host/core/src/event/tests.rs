@@ -294,7 +294,11 @@ fn of_rows(ty: u32, rows: &[u32], fields: Vec<Column>) -> Events {
 fn make(given: Vec<Events>, plan: &Plan, call: &Call, origins: &Origins, limit: usize) -> Vec<Event> {
     let (output, scopes) = (Output { events: given, ..Output::default() }, scopes());
     let checked = output::check(&output, plan, &Shape::from(call), &scopes).expect("the test's output is right");
-    events(checked, plan, origins, &scopes, &Stamp { node: "n".into(), probe: "p".into() }, limit).events
+    events(checked, plan, origins, &scopes, &Stamp { node: "n".into(), probe: "p".into() }, granted(limit)).events
+}
+
+fn granted(granted: usize) -> Limit {
+    Limit { granted, over: 0 }
 }
 
 #[test]
@@ -335,7 +339,7 @@ fn rule_6_events_of_somebody_who_has_no_name_yet_wait_for_it() {
     let (output, plan, call) = (Output { events: vec![given], ..Output::default() }, plan(&[]), call(vec![], 4));
     let checked = output::check(&output, &plan, &Shape::from(&call), &scopes).unwrap();
     let stamp = Stamp { node: "n".into(), probe: "p".into() };
-    let made = events(checked, &plan, &Origins::new(&call, vec![]), &scopes, &stamp, 9);
+    let made = events(checked, &plan, &Origins::new(&call, vec![]), &scopes, &stamp, granted(9));
     let who = |event: &Event| event.scope.as_ref().map(ToString::to_string);
     assert_eq!(made.events.iter().map(who).collect::<Vec<_>>(), [Some("host".to_owned()), None]);
     assert_eq!(

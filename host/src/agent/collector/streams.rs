@@ -13,9 +13,13 @@ use std::time::Instant;
 impl Collector {
     /// Keeps rows for their probe.
     pub(super) fn take_rows(&mut self, rows: Stream) {
-        let of = rows.hook;
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.hooks().any(|(.., hook)| hook == of)) else { return };
+        let (of, probe, count) = (rows.hook, rows.probe.clone(), rows.batch.rows as u64);
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.hooks().any(|(.., hook)| hook == of)) else {
+            self.shared.rows().not_passed(&probe, count, "query_gone");
+            return self.shared.board().figures.dropped(&probe, "queue", "query_gone", count);
+        };
         let dropped = slot.waiting.push(rows) as u64;
+        self.shared.rows().passed(&probe, count, slot.waiting.rows(), dropped);
         if dropped > 0 {
             self.shared.board().figures.dropped(&slot.spec.name, "queue", "full", dropped);
         }
@@ -34,6 +38,8 @@ impl Collector {
             if lost > 0 {
                 self.shared.board().figures.dropped(&slot.spec.name, "queue", "query_gone", lost as u64);
             }
+            let count = rows.iter().map(|(_, rows)| rows.batch.rows as u64).sum();
+            self.shared.rows().called(&slot.spec.name, count, slot.waiting.rows(), lost as u64);
             if rows.is_empty() {
                 continue;
             }

@@ -124,6 +124,9 @@ impl Total {
         self.groups += groups_dropped;
         lost_groups(groups_dropped);
         (self.before, self.missed_before, self.cpu_before) = (counts, missed, cpu.max(self.cpu_before));
-        (self.tracepoint, self.memory, self.runs_now) = (tracepoint, memory, detached.is_none());
+        if !tracepoint.is_empty() {
+            self.tracepoint = tracepoint;
+        }
+        (self.memory, self.runs_now) = (memory, detached.is_none());
     }
 }

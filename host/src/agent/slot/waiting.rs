@@ -25,6 +25,11 @@ impl Waiting {
         0
     }
 
+    /// Rows that wait.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -54,7 +59,7 @@ mod tests {
 
     fn rows(hook: u32, rows: usize) -> Stream {
         let batch = Batch { rows, columns: Vec::new() };
-        Stream { hook, batch, times: vec![0; rows], scopes: Column::null(rows) }
+        Stream { hook, probe: "p".into(), batch, times: vec![0; rows], scopes: Column::null(rows) }
     }
 
     #[test]

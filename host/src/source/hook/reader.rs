@@ -32,6 +32,8 @@ const DRAIN_TIME: Duration = Duration::from_millis(50);
 pub struct Reader {
     ring: Ring,
     gathered: BTreeMap<HookId, Gathered>,
+    /// Rows of programs that have gone, since it was last asked.
+    gone: Vec<(HookId, u64)>,
 }
 
 /// Records of one program, as they came.
@@ -56,12 +58,17 @@ pub struct Rows {
 
 impl Reader {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring, gathered: BTreeMap::new() }
+        Self { ring, gathered: BTreeMap::new(), gone: Vec::new() }
     }
 
     /// Whether nothing is gathered that is not due yet.
     pub fn is_empty(&self) -> bool {
         self.gathered.is_empty()
+    }
+
+    /// Rows that nobody can read any more, as their programs have gone, since this was last asked.
+    pub fn take_gone(&mut self) -> Vec<(HookId, u64)> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Waits for rows, at most so long, and gives those that are due. An empty answer means: ask again.
@@ -83,8 +90,11 @@ impl Reader {
         let mut rows = Vec::new();
         for id in ids {
             let Some(gathered) = self.gathered.remove(&id) else { continue };
-            // Rows of a program that has gone in between belong to nobody.
-            let Some((query, compiled)) = hooks.meaning(id) else { continue };
+            let Some((query, compiled)) = hooks.meaning(id) else {
+                // The program has gone in between, and nobody knows any more what its rows mean.
+                self.gone.push((id, gathered.records.len() as u64));
+                continue;
+            };
             rows.extend(gathered.decode(id, &query, &compiled, whose));
         }
         Ok(rows)

@@ -41,6 +41,8 @@ impl Emit<'_> {
             }
         }
         self.asm.store(8, R7, head::PRESENT, R8);
+        // Before anybody can read the row: what was written is never less than what was read.
+        self.count(figure::SUBMITTED);
         self.asm.mov(R1, R7);
         // Without a flag the kernel wakes the reader only if it has read everything else, and that reads in intervals.
         self.asm.constant(R2, 0);
