@@ -6,6 +6,7 @@ pub mod collector;
 pub mod counts;
 pub mod dump;
 pub mod events;
+mod exemplars;
 mod follow;
 pub mod kernel;
 pub mod ledger;

@@ -116,6 +116,17 @@ impl Plan {
         Event(self.wit.events.len() as u32 - 1)
     }
 
+    /// Says that `counter` counts these events: each series then leads to the latest of its events. Each of the counter's labels has the value
+    /// that stands here, else that of the event's field of the same name. The counter's scope must be the event's. Of several counters of one
+    /// event the first counts.
+    pub fn counts(&mut self, event: &Event, counter: &Metric<Counter>, labels: &[(&str, &str)]) {
+        let counter = self.wit.metrics[counter.0 as usize].name.clone();
+        let labels = labels.iter().map(|(name, value)| (format!("label:{name}"), (*value).to_owned()));
+        self.wit.events[event.0 as usize]
+            .attributes
+            .extend([("counter".to_owned(), counter)].into_iter().chain(labels));
+    }
+
     pub(crate) fn into_wit(self) -> types::Plan {
         self.wit
     }

@@ -7,7 +7,7 @@ use netsonde_tests::{
     netns::{Netns, run},
 };
 use serde_json::Value;
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 #[test]
 fn query_prints_rows_of_the_live_kernel() {
@@ -199,4 +199,42 @@ fn without_privileges_it_serves_what_it_can_and_says_what_is_missing() {
     assert!(!rows.is_empty(), "its own namespace at least: {errors}");
     assert!(rows.iter().all(|row| row["name(netns)"] != netns.name.as_str()), "it cannot enter that one");
     assert!(errors.contains("CAP_SYS_ADMIN") || errors.contains("CAP_SYS_PTRACE"), "{errors}");
+}
+
+#[test]
+fn the_page_about_events_has_every_type_and_field_of_the_built_in_probes_and_no_other() {
+    let page = include_str!("../../docs/events.md");
+    let words = |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let mut told: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for section in page.split("\n### ").skip(1) {
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let fields = rows.map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            (words(cells[1]).concat(), cells[2].to_owned())
+        });
+        let fields: Vec<(String, String)> = fields.collect();
+        for ty in words(section.lines().next().unwrap()) {
+            told.insert(ty, fields.clone());
+        }
+    }
+    let (code, list, errors) = command(&["probe", "list", "--json"]);
+    assert_eq!(code, 0, "{errors}");
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let mut declared: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for probe in list.as_array().unwrap() {
+        let (code, plan, errors) = command(&["probe", "inspect", "--json", probe["module"].as_str().unwrap()]);
+        assert_eq!(code, 0, "{errors}");
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        for event in plan["events"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let fields = event["fields"].as_array().unwrap().iter();
+            let fields = fields.map(|field| (text(&field["name"]), text(&field["type"]))).collect();
+            let ty = text(&event["name"]);
+            let counter = text(&event["counter"]);
+            assert!(page.contains(&format!("Counted by `{counter}`")), "{ty} {counter}");
+            declared.insert(ty, fields);
+        }
+    }
+    assert_eq!(told, declared);
 }

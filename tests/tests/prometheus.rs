@@ -2,9 +2,10 @@
 
 use netsonde_tests::{
     Folder,
-    agent::Agent,
+    agent::{Agent, command},
     http::{self, Response},
-    netns::{Netns, Process},
+    netns::{Netns, Pair, Process},
+    traffic::Peer,
 };
 use serde_json::Value;
 use std::{
@@ -12,7 +13,7 @@ use std::{
     net::TcpListener,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// What Prometheus 2.42 sends.
@@ -110,21 +111,38 @@ impl Prometheus {
                 &format!("--config.file={}", config.display()),
                 &format!("--storage.tsdb.path={}", folder.path().join("data").display()),
                 &format!("--web.listen-address={address}"),
+                "--enable-feature=exemplar-storage",
             ],
         );
         Self { _process: process, address, _folder: folder }
     }
 
     fn query(&self, promql: &str) -> Vec<Value> {
-        let escaped: String = promql.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let Ok(response) = http::try_get(&self.address, &format!("/api/v1/query?query={escaped}"), &[]) else {
-            return Vec::new();
+        let answer = self.ask(&format!("query?query={}", escaped(promql)));
+        answer["data"]["result"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Exemplars of the last minutes: the labels of their series, and their own.
+    fn exemplars(&self, promql: &str) -> Vec<(Value, Value)> {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let (start, end) = (now - 300, now + 300);
+        let answer = self.ask(&format!("query_exemplars?query={}&start={start}&end={end}", escaped(promql)));
+        let series = answer["data"].as_array().cloned().unwrap_or_default();
+        let of = |series: &Value| -> Vec<(Value, Value)> {
+            let exemplars = series["exemplars"].as_array().cloned().unwrap_or_default();
+            exemplars.iter().map(|exemplar| (series["seriesLabels"].clone(), exemplar["labels"].clone())).collect()
+        };
+        series.iter().flat_map(of).collect()
+    }
+
+    fn ask(&self, path: &str) -> Value {
+        let Ok(response) = http::try_get(&self.address, &format!("/api/v1/{path}"), &[]) else {
+            return Value::Null;
         };
         let body = String::from_utf8_lossy(&response.body).into_owned();
         // The answer may come in chunks: what matters is the JSON in it.
-        let (Some(start), Some(end)) = (body.find('{'), body.rfind('}')) else { return Vec::new() };
-        let answer: Value = serde_json::from_str(&body[start..=end]).unwrap_or_default();
-        answer["data"]["result"].as_array().cloned().unwrap_or_default()
+        let (Some(start), Some(end)) = (body.find('{'), body.rfind('}')) else { return Value::Null };
+        serde_json::from_str(&body[start..=end]).unwrap_or_default()
     }
 
     /// Asks until the answer is as `wanted`, at most 40 s.
@@ -139,6 +157,10 @@ impl Prometheus {
             thread::sleep(Duration::from_millis(300));
         }
     }
+}
+
+fn escaped(promql: &str) -> String {
+    promql.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
 fn number(answer: &[Value]) -> f64 {
@@ -193,4 +215,54 @@ fn two_prometheus_servers_at_once_see_the_same() {
         assert!(number(&answer) > 0.0);
         assert_eq!(number(&prometheus.query("scrape_samples_post_metric_relabeling - scrape_samples_scraped")), 0.0);
     }
+}
+
+#[test]
+fn a_series_leads_to_the_event_that_it_counted_last() {
+    let pair = Pair::new();
+    let (b, mut client) = (pair.b.name.as_str(), Peer::new(&pair.a));
+    let agent = Agent::start("node: node-7\nprobes: { tcp_reset: {} }");
+    agent.until_attached(4);
+    let prometheus = Prometheus::start(&agent.address);
+    client.run("refused('10.199.0.2', 4718, 3)");
+    agent.wait_until("the events are there", |agent| agent.events_of("TCPRESET_NOSOCK", b).len() == 3);
+    let last = agent.events_of("TCPRESET_NOSOCK", b).pop().unwrap()["id"].as_str().unwrap().to_owned();
+
+    // A counter of the probe, and the agent's own of the events.
+    for (series, labels) in [
+        (format!("netsonde_tcp_reset_sent_total{{netns=\"{b}\"}}"), &[("kind", "nosock")][..]),
+        ("netsonde_events_total{type=\"TCPRESET_NOSOCK\"}".into(), &[("probe", "tcp_reset")]),
+    ] {
+        let began = Instant::now();
+        let found = loop {
+            let found = prometheus.exemplars(&series);
+            // Others on the machine may be refused, too, later.
+            if let Some((labels, _)) = found.iter().find(|(_, own)| own["event_id"] == last.as_str()) {
+                break labels.clone();
+            }
+            let is_own = !series.contains("netns");
+            if is_own && found.iter().any(|(_, own)| own["event_id"].is_string()) {
+                break found[0].0.clone();
+            }
+            assert!(began.elapsed() < Duration::from_secs(40), "{series}: {found:?}, wanted {last}");
+            thread::sleep(Duration::from_millis(300));
+        };
+        for (name, value) in labels {
+            assert_eq!(found[*name], *value, "{found}");
+        }
+    }
+    assert!(!agent.get("/metrics").text().contains("event_id"), "Prometheus' text has no exemplars");
+
+    let (code, whole, errors) = command(&["events", "--address", &agent.address, "--id", &last]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(whole.starts_with(&format!("TCPRESET_NOSOCK  {last}\n")), "{whole}");
+    let parts: Vec<Vec<&str>> = whole.lines().map(|line| line.split_whitespace().collect()).collect();
+    for part in [["netns", b], ["saddr", "10.199.0.2"], ["sport", "4718"], ["daddr", "10.199.0.1"], ["node", "node-7"]]
+    {
+        assert!(parts.iter().any(|have| *have == part), "{part:?} in {whole}");
+    }
+    let gone = "0000000000000001-1";
+    let (code, out, errors) = command(&["events", "--address", &agent.address, "--id", gone]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(errors.contains("has no event 0000000000000001-1") && errors.contains("Sinks"), "{errors}");
 }

@@ -2,6 +2,7 @@
 
 use netsonde_tests::{
     agent::{Agent, command},
+    binary,
     netns::{Netns, Pair, run},
     traffic::Peer,
 };
@@ -267,4 +268,78 @@ fn the_same_events_reach_every_sink_in_both_forms_and_people() {
         let made = page.value("netsonde_events_total", &[("probe", "tcp_reset"), ("type", "TCPRESET_NOSOCK")]);
         assert!(made >= 10.0, "{made}");
     }
+}
+
+#[test]
+fn events_are_chosen_alike_by_the_page_and_the_command() {
+    let pair = Pair::new();
+    let b = pair.b.name.as_str();
+    let mut client = Peer::new(&pair.a);
+    let agent = Agent::start(CONFIG);
+    agent.until_attached(4);
+    client.run("refused('10.199.0.2', 4719, 4)");
+    agent.wait_until("the events are there", |agent| agent.events_of("TCPRESET_NOSOCK", b).len() == 4);
+    let events = agent.events_of("TCPRESET_NOSOCK", b);
+    let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
+    let (second, third) = (&events[1], &events[2]);
+    let (id, other) = (text(second, "id"), text(third, "id"));
+    let (from, to) = (text(second, "time"), text(&events[3], "time"));
+    for (page, arguments, want) in [
+        (format!("netns={b}&type=TCPRESET_NOSOCK"), vec!["--netns", b, "--type", "TCPRESET_NOSOCK"], 4),
+        (format!("netns={b}&type=PACKETLOSS"), vec!["--netns", b, "--type", "PACKETLOSS"], 0),
+        (
+            format!("netns={b}&type=TCPRESET_NOSOCK&after={from}"),
+            vec!["--netns", b, "--type", "TCPRESET_NOSOCK", "--since", &from],
+            3,
+        ),
+        (
+            format!("netns={b}&type=TCPRESET_NOSOCK&after={from}&before={to}&node=node-7&probe=tcp_reset"),
+            vec![
+                "--netns",
+                b,
+                "--type",
+                "TCPRESET_NOSOCK",
+                "--since",
+                &from,
+                "--until",
+                &to,
+                "--node",
+                "node-7",
+                "--probe",
+                "tcp_reset",
+            ],
+            2,
+        ),
+        (format!("id={id}"), vec!["--id", &id], 1),
+        (format!("id={id}&netns=other"), vec!["--id", &id, "--netns", "other"], 0),
+        (format!("netns={b}&reason=NEVER"), vec!["--netns", b, "--reason", "NEVER"], 0),
+        (format!("netns={b}&before=1000000000.5"), vec!["--netns", b, "--until", "1000000000.5"], 0),
+    ] {
+        let of_page = agent.get(&format!("/events?{page}")).text();
+        assert_eq!(of_page.lines().count(), want, "{page}: {of_page}");
+        let (code, out, errors) = command(&[&["events", "--json", "--address", &agent.address], &*arguments].concat());
+        assert_eq!(code, i32::from(want == 0 && page.starts_with("id")), "{arguments:?}: {errors}");
+        assert_eq!(out, of_page, "{arguments:?}");
+    }
+    let both = agent.get(&format!("/events?id={id}&id={other}")).text();
+    assert_eq!(both.lines().count(), 2, "{both}");
+
+    // A terminal gets a table.
+    let line = format!("{} events --address {} --netns {b} --since 10m", binary().display(), agent.address);
+    let table = uncoloured(&run("script", &["-qec", &line, "/dev/null"]));
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["TIME", "TYPE", "WHO", "FROM", "TO", "PEER", "REASON", "ID", "MORE"], "{table}");
+    let row = table.lines().find(|line| line.contains(&id)).unwrap();
+    for part in ["TCPRESET_NOSOCK", b, "10.199.0.2:4719", "10.199.0.1:"] {
+        assert!(row.contains(part), "{part} in {row}");
+    }
+}
+
+/// A terminal's text without its colours.
+fn uncoloured(text: &str) -> String {
+    let mut plain = String::new();
+    for (index, part) in text.split('\u{1b}').enumerate() {
+        plain += if index == 0 { part } else { part.split_once('m').map_or("", |(_, rest)| rest) };
+    }
+    plain.replace('\r', "")
 }

@@ -3,7 +3,10 @@
 //! A probe gives them by column ([`Events`](crate::probe::Events)); [`events`] makes single ones of a checked output. The forms in which
 //! people and programs get them are in [`line`] and [`json`].
 
+mod address;
 mod check;
+pub mod counted;
+pub mod filter;
 pub mod fold;
 pub mod json;
 pub mod line;
@@ -20,7 +23,7 @@ pub use check::{EventError, check, is_refused};
 pub use make::{Limit, Made, Stamp, events, name};
 pub use origin::{Origin, Origins};
 pub use peer::Peer;
-pub use time::Rfc3339;
+pub use time::{Rfc3339, parse as parse_moment};
 
 use crate::scope::Name;
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
@@ -84,6 +87,18 @@ pub struct EventId {
 impl EventId {
     /// Of an event that has not been numbered.
     pub const NONE: Self = Self { run: 0, seq: 0 };
+
+    /// Appends it as text.
+    pub(crate) fn push(self, out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut run = [0; 16];
+        for (shift, digit) in run.iter_mut().rev().enumerate() {
+            *digit = DIGITS[(self.run >> (4 * shift) & 0xf) as usize];
+        }
+        out.extend_from_slice(&run);
+        out.push(b'-');
+        out.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
+    }
 }
 
 impl fmt::Display for EventId {

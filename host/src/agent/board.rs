@@ -97,8 +97,10 @@ pub fn join(errors: Vec<FamilyError>) -> String {
 
 /// The page's content.
 pub struct Board {
-    events: Arc<EventLog>,
+    pub(super) events: Arc<EventLog>,
     rows: Arc<RowLedger>,
+    /// The position of the last event that the counters know.
+    pub(super) exemplified: u64,
     pub registry: Registry,
     pub figures: Figures,
     /// One line a probe, for people and for `/probes`.
@@ -145,7 +147,7 @@ pub struct QueryStatus {
 impl Board {
     pub fn new(events: Arc<EventLog>, rows: Arc<RowLedger>) -> Self {
         let (registry, figures) = (Registry::default(), Figures::default());
-        Self { events, rows, registry, figures, status: Vec::new(), failed: Vec::new(), no_host: None }
+        Self { events, rows, exemplified: 0, registry, figures, status: Vec::new(), failed: Vec::new(), no_host: None }
     }
 
     /// What was seen of the kernel. What may not be seen is logged when it changes.
@@ -301,6 +303,7 @@ impl Board {
 
     /// A collection that began at `began` is complete.
     pub fn collected(&mut self, began: Instant, slots: &[Slot]) {
+        self.note_exemplars(slots);
         self.figures.collected(began.elapsed());
         self.note_status(slots);
     }

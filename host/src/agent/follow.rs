@@ -7,7 +7,7 @@ use crate::http::{
 };
 use bytes::Bytes;
 use netsonde_core::event::{
-    Event, json,
+    json,
     recorder::{self, Recorded},
 };
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -49,7 +49,7 @@ impl Reader {
             None => (log.since(0, 0).missed, 0),
         };
         let seen = match query.limit {
-            Some(limit) => log.before_newest(limit, since, |event| wants(&query, event)),
+            Some(limit) => log.before_newest(limit, since, |event| query.filter.wants(event)),
             None => since,
         };
         // Of those that are passed over, nothing more is told.
@@ -81,17 +81,12 @@ impl Reader {
         if missed > 0 {
             json::write_missed(missed, &mut text);
         }
-        for event in since.events.iter().filter(|event| wants(&self.query, event)) {
+        for event in since.events.iter().filter(|event| self.query.filter.wants(event)) {
             json::write(event, &mut text);
         }
         self.seen = since.position;
         text
     }
-}
-
-fn wants(query: &EventsQuery, event: &Event) -> bool {
-    let any = |wanted: &[String], have: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == have);
-    any(&query.types, &event.ty) && any(&query.probes, &event.probe)
 }
 
 /// What the flight recorder had, a piece at a time.

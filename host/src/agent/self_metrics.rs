@@ -13,7 +13,9 @@ use crate::{
 };
 use hooks::HookFigures;
 use netsonde_core::{
+    event::Event,
     metric::{
+        exemplar::Exemplar,
         exposition::Page,
         histogram::{Bounds, Histogram},
     },
@@ -44,6 +46,8 @@ pub struct ProbeFigures {
     pub queries: Vec<QueryFigures>,
     /// By type.
     events: BTreeMap<String, u64>,
+    /// The last one of each type.
+    exemplars: BTreeMap<String, Exemplar>,
 }
 
 /// Figures of one query.
@@ -57,11 +61,27 @@ pub struct QueryFigures {
 
 impl Default for ProbeFigures {
     fn default() -> Self {
-        Self { run: seconds(), cpu: Duration::ZERO, memory: 0, up: false, queries: Vec::new(), events: BTreeMap::new() }
+        Self {
+            run: seconds(),
+            cpu: Duration::ZERO,
+            memory: 0,
+            up: false,
+            queries: Vec::new(),
+            events: BTreeMap::new(),
+            exemplars: BTreeMap::new(),
+        }
     }
 }
 
 impl ProbeFigures {
+    /// This is the latest event of its type.
+    pub fn last_event(&mut self, event: &Event) {
+        match self.exemplars.get_mut(&*event.ty) {
+            Some(exemplar) => *exemplar = exemplar.later(event.into()),
+            None => drop(self.exemplars.insert(event.ty.to_string(), event.into())),
+        }
+    }
+
     /// Counts events of a type, also none.
     pub fn happened(&mut self, ty: &str, count: u64) {
         match self.events.get_mut(ty) {
@@ -288,7 +308,7 @@ impl Figures {
         let mut events = page.family("netsonde_events", Counter, "", help);
         for (probe, figures) in &self.probes {
             for (ty, count) in &figures.events {
-                events.sample(&[("probe", probe), ("type", ty)], *count);
+                events.sample_with(&[("probe", probe), ("type", ty)], *count, figures.exemplars.get(ty).copied());
             }
         }
         drop(events);

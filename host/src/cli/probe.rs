@@ -18,8 +18,9 @@ use crate::{
 use netsonde_core::{
     bpf::compile::{Budget, compile},
     config,
+    event::counted::counted,
     metric::family,
-    probe::{Metric, MetricKind, Plan},
+    probe::{EventType, Metric, MetricKind, Plan},
     query::{self, Asker},
     table::{Catalogue, Per},
 };
@@ -176,8 +177,15 @@ fn show(name: &str, source: &Source, digest: &str, plan: &Plan, catalogue: &Cata
     });
     print::table(&["METRIC", "KIND", "OF", "LABELS", "WHAT"], rows.collect());
     for event in &plan.events {
-        print::out(&print::printable(&format!("event {}: {}", event.name, event.help)));
+        let counted = counter(name, plan, event).map_or(String::new(), |counter| format!(" (counted by {counter})"));
+        print::out(&print::printable(&format!("event {}: {}{counted}", event.name, event.help)));
     }
+}
+
+/// The samples that count events of this type.
+fn counter(probe: &str, plan: &Plan, event: &EventType) -> Option<String> {
+    let counted = counted(plan, event).ok()??;
+    Some(family::sample_name(probe, plan.metrics.get(counted.metric)?))
 }
 
 fn plan_json(name: &str, digest: &str, plan: &Plan, catalogue: &Catalogue) -> Value {
@@ -200,7 +208,15 @@ fn plan_json(name: &str, digest: &str, plan: &Plan, catalogue: &Catalogue) -> Va
             "sampled": is_sampled(metric, plan, catalogue),
         })
     };
-    let event = |event: &netsonde_core::probe::EventType| json!({ "name": event.name, "help": event.help });
+    let event = |event: &EventType| {
+        let fields = event.fields.iter().map(|field| json!({ "name": field.name, "type": field.logical }));
+        json!({
+            "name": event.name,
+            "help": event.help,
+            "fields": fields.collect::<Vec<_>>(),
+            "counter": counter(name, plan, event),
+        })
+    };
     json!({
         "name": name,
         "digest": digest,

@@ -1,17 +1,11 @@
 //! What stands behind the `?` of `/events`.
 
-use netsonde_core::event::{EventId, recent};
-
-/// Values that a key may have at most.
-const MAX_VALUES: usize = 16;
+use netsonde_core::event::{EventId, filter::Filter, recent};
 
 /// Which events, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventsQuery {
-    /// One of these types; empty: any.
-    pub types: Vec<String>,
-    /// Of one of these probes; empty: of any.
-    pub probes: Vec<String>,
+    pub filter: Filter,
     /// Only those after this one.
     pub since: Option<Since>,
     /// Of those that there are already, the newest so many.
@@ -30,7 +24,8 @@ pub enum Since {
 /// The query is no good; the message says what would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0}; allowed are type=TYPE and probe=PROBE (also several times), since=SEQ (or an event's id), limit=N (0 to {max}), and follow",
+    "{0}; allowed are id, type, probe, namespace, pod, container, netns, node and reason (each also several times), after=TIME and \
+     before=TIME (RFC 3339, or seconds since 1970), since=SEQ (or an event's id), limit=N (0 to {max}), and follow",
     max = recent::MAX_EVENTS
 )]
 pub struct QueryError(String);
@@ -53,14 +48,6 @@ impl EventsQuery {
     fn set(&mut self, key: &str, value: String) -> Result<(), QueryError> {
         let wrong = |what: &str| Err(QueryError(format!("`{key}` has {what}")));
         match key {
-            "type" | "probe" => {
-                let values = if key == "type" { &mut self.types } else { &mut self.probes };
-                match value.as_str() {
-                    "" => return wrong("no value"),
-                    _ if values.len() == MAX_VALUES => return wrong("more than 16 values"),
-                    _ => values.push(value),
-                }
-            }
             "since" => match (value.parse(), value.parse()) {
                 (Ok(seq), _) => self.since = Some(Since::Seq(seq)),
                 (_, Ok(id)) => self.since = Some(Since::Id(id)),
@@ -75,6 +62,7 @@ impl EventsQuery {
                 "0" | "false" => self.follow = false,
                 _ => return wrong("a value that is not `true` or `false`"),
             },
+            _ if self.filter.set(key, &value).map_err(|error| QueryError(format!("`{key}` has {error}")))? => {}
             _ => {
                 let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
                 return Err(QueryError(format!("`{shown}` is not known here")));
@@ -108,6 +96,12 @@ fn decoded(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn of(parts: &[(&str, &str)]) -> EventsQuery {
+        let mut query = EventsQuery::default();
+        parts.iter().for_each(|(key, value)| assert_eq!(query.filter.set(key, value), Ok(true)));
+        query
+    }
+
     #[test]
     fn what_is_allowed_is_read() {
         let id = EventId { run: 1, seq: 7 };
@@ -121,13 +115,16 @@ mod tests {
                 "since=0000000000000001-7&limit=4096",
                 EventsQuery { since: Some(Since::Id(id)), limit: Some(4096), ..EventsQuery::default() },
             ),
+            ("type=A&type=%42%c3%a9+c&probe=p", of(&[("type", "A"), ("type", "Bé c"), ("probe", "p")])),
             (
-                "type=A&type=%42%c3%a9+c&probe=p",
-                EventsQuery {
-                    types: vec!["A".into(), "Bé c".into()],
-                    probes: vec!["p".into()],
-                    ..EventsQuery::default()
-                },
+                "pod=a&reason=R&after=2026-11-21T12:00:00%2b00:00&before=1795262401.5&id=0000000000000001-7",
+                of(&[
+                    ("pod", "a"),
+                    ("reason", "R"),
+                    ("after", "1795262400"),
+                    ("before", "1795262401.5"),
+                    ("id", "0000000000000001-7"),
+                ]),
             ),
         ] {
             assert_eq!(EventsQuery::parse(text), Ok(want), "{text}");
@@ -149,6 +146,9 @@ mod tests {
             ("limit=", "no such number"),
             ("follow=yes", "not `true` or `false`"),
             (&many, "more than 16"),
+            ("id=7", "`id` has a value that is no id of an event"),
+            ("after=10m", "`after` has a value that is no time"),
+            ("pod=", "`pod` has no value"),
         ] {
             let message = EventsQuery::parse(text).unwrap_err().to_string();
             assert!(message.contains(told) && message.contains("limit=N (0 to 4096)"), "{text}: {message}");

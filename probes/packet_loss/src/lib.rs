@@ -111,7 +111,10 @@ impl Probe for PacketLoss {
             .each_scope();
         let rows = settings.events.then(|| {
             let query = plan.query("drop_rows", &rows_sql(&reasons.normal_names()));
-            (query, plan.event("PACKETLOSS", "A packet was lost, or refused by a rule", FIELDS))
+            let event = plan.event("PACKETLOSS", "A packet was lost, or refused by a rule", FIELDS);
+            // One that is of no IP protocol has no such field: none of its series is found.
+            plan.counts(&event, &packets, &[]);
+            (query, event)
         });
         Ok(Self { reasons, drops, packets, rows })
     }

@@ -83,13 +83,20 @@ struct RowQueries {
 }
 
 impl RowQueries {
-    fn new(plan: &mut Plan) -> Self {
+    fn new(plan: &mut Plan, sent_total: &Metric<Counter>, received_total: &Metric<Counter>) -> Self {
         let with_reason: Vec<_> = FIELDS.into_iter().chain([("reason", "name")]).collect();
+        let sent_events = SENT_EVENTS.map(|(kind, name, help, _)| {
+            let event = plan.event(name, help, &with_reason);
+            plan.counts(&event, sent_total, &[("kind", kind.label())]);
+            event
+        });
+        let received_event = plan.event("TCPRESET_RECEIVE", "A reset arrived, and ended a connection", &FIELDS);
+        plan.counts(&received_event, received_total, &[]);
         Self {
             sent: plan.query("sent_rows", SENT_ROWS),
             received: plan.query("received_rows", RECEIVED_ROWS),
-            sent_events: SENT_EVENTS.map(|(_, name, help, _)| plan.event(name, help, &with_reason)),
-            received_event: plan.event("TCPRESET_RECEIVE", "A reset arrived, and ended a connection", &FIELDS),
+            sent_events,
+            received_event,
         }
     }
 
@@ -142,7 +149,7 @@ impl Probe for TcpReset {
             plan.counter("sent", "TCP resets sent").label("kind").label("reason").from(&[sent]).each_scope();
         let received_total =
             plan.counter("received", "TCP resets that arrived and ended a connection").from(&[received]).each_scope();
-        let rows = settings.events.then(|| RowQueries::new(plan));
+        let rows = settings.events.then(|| RowQueries::new(plan, &sent_total, &received_total));
         Ok(Self { sent, received, rows, sent_total, received_total })
     }
 

@@ -157,3 +157,11 @@ fn a_misspelt_setting_is_told() {
     assert!(error.contains("event") && error.contains("events"), "{error}");
     assert!(Harness::<TcpReset>::new(r#"{"events": "yes"}"#).is_err());
 }
+
+#[test]
+fn each_type_of_event_says_its_counter_and_kind() {
+    let probe = Harness::<TcpReset>::new("{}").unwrap();
+    let attributes: Vec<String> = probe.plan().events.iter().map(|event| format!("{:?}", event.attributes)).collect();
+    let of = |kind: &str| format!(r#"[("counter", "sent"), ("label:kind", "{kind}")]"#);
+    assert_eq!(attributes, [of("nosock"), of("active"), of("process"), r#"[("counter", "received")]"#.into()]);
+}

@@ -1,6 +1,6 @@
 //! Whether a probe's types of events can be shown: their names are keys in every form that an event has.
 
-use super::{make::field_names, peer};
+use super::{counted::counted, make::field_names, peer};
 use crate::probe::{EventType, Plan};
 use thiserror::Error;
 
@@ -34,6 +34,15 @@ pub enum EventError {
     FieldRefused { ty: String, field: String },
     #[error("event `{ty}` has field `{field}` twice")]
     FieldTwice { ty: String, field: String },
+    #[error("event `{ty}` says that `{}` counts it, which is no counter of this plan with the host's own labels", shown(.counter))]
+    NoCounter { ty: String, counter: String },
+    #[error("event `{ty}`: its counter `{counter}` has no label `{}`", shown(.label))]
+    NoLabel { ty: String, counter: String, label: String },
+    #[error(
+        "event `{ty}`: nothing says the label `{label}` of its counter `{counter}`: give the event a field of that name, or the \
+         attribute `label:{label}`"
+    )]
+    NoSource { ty: String, counter: String, label: String },
 }
 
 /// Checks the types of events that `plan` declares.
@@ -52,6 +61,7 @@ pub fn check(plan: &Plan) -> Result<(), Vec<EventError>> {
             errors.push(EventError::TypeTwice { ty: ty.name.clone() });
         } else {
             check_fields(ty, &mut errors);
+            errors.extend(counted(plan, ty).err());
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }

@@ -6,13 +6,16 @@ pub use read::{Json, NotRead, read};
 
 use super::{
     Event, FieldValue, Peer, Rfc3339,
-    text::{push_plain, push_quoted},
+    text::{push_number, push_plain, push_quoted},
 };
 use crate::scope::Name;
-use std::{io::Write, sync::Arc};
+use std::sync::Arc;
 
 /// The form's version: it grows when a member is taken away or changes its meaning. New members may come at any time.
 pub const VERSION: u64 = 1;
+
+/// Bytes that most objects fit in: room is made once.
+const ROOM: usize = 1024;
 
 /// Appends the object with the line's end:
 ///
@@ -24,17 +27,18 @@ pub const VERSION: u64 = 1;
 /// tells how many events this one stands for, of which `time` is the first's. Integers are written whole, also those above 2^53; a float that is none of JSON's
 /// numbers is a text (`"NaN"`).
 pub fn write(event: &Event, out: &mut Vec<u8>) {
-    // Writing to a vector does not fail.
-    let _ = write!(
-        out,
-        r#"{{"v":{VERSION},"id":"{}","time":"{}","unix_nanos":{}"#,
-        event.id,
-        Rfc3339(event.unix_nanos),
-        event.unix_nanos
-    );
-    for (name, text) in [("node", &event.node), ("probe", &event.probe), ("type", &event.ty)] {
-        member(out, name, text);
-    }
+    out.reserve(ROOM);
+    out.extend_from_slice(br#"{"v":"#);
+    push_number(out, VERSION);
+    out.extend_from_slice(br#","id":""#);
+    event.id.push(out);
+    out.extend_from_slice(br#"","time":""#);
+    out.extend_from_slice(&Rfc3339(event.unix_nanos).text());
+    out.extend_from_slice(br#"","unix_nanos":"#);
+    push_number(out, event.unix_nanos);
+    member(out, "node", &event.node);
+    member(out, "probe", &event.probe);
+    member(out, "type", &event.ty);
     if let Some(name) = &event.scope {
         who(out, name);
     }
@@ -55,22 +59,22 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
         frames(out, stack);
     }
     if let Some(repeats) = &event.repeats {
-        // Writing to a vector does not fail.
-        let _ = write!(
-            out,
-            r#","repeats":{{"count":{},"last_time":"{}","last_unix_nanos":{}}}"#,
-            repeats.count,
-            Rfc3339(repeats.last_unix_nanos),
-            repeats.last_unix_nanos
-        );
+        out.extend_from_slice(br#","repeats":{"count":"#);
+        push_number(out, repeats.count);
+        out.extend_from_slice(br#","last_time":""#);
+        out.extend_from_slice(&Rfc3339(repeats.last_unix_nanos).text());
+        out.extend_from_slice(br#"","last_unix_nanos":"#);
+        push_number(out, repeats.last_unix_nanos);
+        out.push(b'}');
     }
     out.extend_from_slice(b"}\n");
 }
 
 /// Appends what a reader is told who was too slow: so many events are no longer there.
 pub fn write_missed(missed: u64, out: &mut Vec<u8>) {
-    // Writing to a vector does not fail.
-    let _ = writeln!(out, r#"{{"missed":{missed}}}"#);
+    out.extend_from_slice(br#"{"missed":"#);
+    push_number(out, missed);
+    out.extend_from_slice(b"}\n");
 }
 
 fn who(out: &mut Vec<u8>, name: &Name) {
@@ -108,9 +112,11 @@ fn frames(out: &mut Vec<u8>, stack: &[Arc<str>]) {
     out.push(b']');
 }
 
+#[inline]
 fn member(out: &mut Vec<u8>, name: &str, text: &str) {
-    // Writing to a vector does not fail.
-    let _ = write!(out, r#","{name}":"#);
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
     push_quoted(out, text);
 }
 

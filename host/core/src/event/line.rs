@@ -2,9 +2,11 @@
 
 use super::{
     Event, Peer, Rfc3339,
-    text::{breaks, push_plain, push_quoted},
+    text::{is_bare, push_number, push_plain, push_quoted},
 };
-use std::io::Write;
+
+/// Bytes that most lines fit in: room is made once.
+const ROOM: usize = 512;
 
 /// Appends the line with its end:
 ///
@@ -15,6 +17,7 @@ use std::io::Write;
 /// space, a quote, `=` or a control character in it, is in double quotes, as JSON escapes it. Behind the id come `repeats=` and `last_time=` of
 /// an event that stands for several, and at the very end the stack: `stacktrace:skb_release_data+0xa3 __kfree_skb+0xe ...`.
 pub fn write(event: &Event, out: &mut Vec<u8>) {
+    out.reserve(ROOM);
     out.extend_from_slice(b"type=");
     push(out, &event.ty);
     if let Some(name) = &event.scope {
@@ -30,12 +33,16 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
             push(out, text);
         }
     }
-    // Writing to a vector does not fail.
-    let _ = write!(out, " time={}", Rfc3339(event.unix_nanos));
+    out.extend_from_slice(b" time=");
+    out.extend_from_slice(&Rfc3339(event.unix_nanos).text());
     pair(out, "node", &event.node);
-    let _ = write!(out, " id={}", event.id);
+    out.extend_from_slice(b" id=");
+    event.id.push(out);
     if let Some(repeats) = &event.repeats {
-        let _ = write!(out, " repeats={} last_time={}", repeats.count, Rfc3339(repeats.last_unix_nanos));
+        out.extend_from_slice(b" repeats=");
+        push_number(out, repeats.count);
+        out.extend_from_slice(b" last_time=");
+        out.extend_from_slice(&Rfc3339(repeats.last_unix_nanos).text());
     }
     if let Some(stack) = &event.stack {
         out.extend_from_slice(b" stacktrace:");
@@ -60,10 +67,9 @@ fn key(out: &mut Vec<u8>, name: &str) {
 }
 
 fn push(out: &mut Vec<u8>, text: &str) {
-    let quoted = |character: char| character.is_whitespace() || matches!(character, '"' | '=') || breaks(character);
-    if text.is_empty() || text.contains(quoted) {
-        push_quoted(out, text);
-    } else {
+    if is_bare(text) {
         out.extend_from_slice(text.as_bytes());
+    } else {
+        push_quoted(out, text);
     }
 }

@@ -1,3 +1,6 @@
+mod page;
+mod slow;
+
 use super::*;
 use crate::{
     batch::{Batch, Bitmap, Column, Values},
@@ -233,6 +236,37 @@ proptest! {
             Ok(json::Json::Event(back)) => prop_assert_eq!(line_of(&back), line),
             other => prop_assert!(false, "{:?}", other),
         }
+    }
+
+    #[test]
+    fn both_forms_are_what_they_always_were(
+        (run, seq, unix_nanos) in any::<(u64, u64, u64)>(),
+        texts in prop::array::uniform3(prop_oneof![any::<String>(), "[a-z0-9-]{0,20}"]),
+        scope in prop::option::of(any_who()),
+        peer in prop::option::of(prop::array::uniform3(prop_oneof![any::<String>(), Just(String::new())])),
+        values in prop::collection::vec((".{0,3}", any_value()), 0..6),
+        stack in prop::option::of(prop::collection::vec(any::<String>(), 0..3)),
+        repeats in prop::option::of(any::<(u64, u64)>()),
+    ) {
+        let [node, probe, ty] = texts.map(Arc::from);
+        let peer = peer.map(|texts| {
+            let [namespace, pod, container] = texts.map(Arc::from);
+            Peer { namespace, pod, container }
+        });
+        let event = Event {
+            id: EventId { run, seq },
+            unix_nanos,
+            node,
+            probe,
+            ty,
+            scope,
+            peer,
+            fields: values.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            stack: stack.map(|frames| frames.into_iter().map(Into::into).collect()),
+            repeats: repeats.map(|(count, last_unix_nanos)| Repeats { count, last_unix_nanos }),
+        };
+        prop_assert_eq!(json_of(&event), slow::json(&event));
+        prop_assert_eq!(line_of(&event), slow::line(&event));
     }
 
     #[test]

@@ -3,7 +3,12 @@
 //! OpenMetrics: <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>, text:
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>. They differ in metadata, `_created`, and kinds that only one knows.
 
-use super::{format::Format, histogram::Histogram, value::Value};
+use super::{
+    exemplar::{Exemplar, seconds},
+    format::Format,
+    histogram::Histogram,
+    value::Value,
+};
 use crate::probe::MetricKind;
 use std::time::Duration;
 
@@ -76,8 +81,13 @@ pub struct FamilyPage<'p, 'a> {
 impl FamilyPage<'_, '_> {
     /// A counter's, gauge's, info's (value 1) or unknown's value.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) {
+        self.sample_with(labels, value, None);
+    }
+
+    /// The same of a counter, one of whose events is known.
+    pub fn sample_with(&mut self, labels: &[(&str, &str)], value: impl Into<Value>, exemplar: Option<Exemplar>) {
         let text = self.render(labels);
-        self.sample_of(&text, value.into(), None);
+        self.sample_of(&text, value.into(), None, exemplar);
         self.labels = text;
     }
 
@@ -98,9 +108,23 @@ impl FamilyPage<'_, '_> {
     }
 
     /// The same as `sample` with labels that `push_label` has rendered; `created` since the Unix epoch.
-    pub(super) fn sample_of(&mut self, labels: &str, value: Value, created: Option<Duration>) {
+    pub(super) fn sample_of(
+        &mut self,
+        labels: &str,
+        value: Value,
+        created: Option<Duration>,
+        exemplar: Option<Exemplar>,
+    ) {
         self.begin();
-        line(self.page.out, self.name, self.suffix, labels, value);
+        begin_line(self.page.out, self.name, self.suffix, labels);
+        value.write(self.page.out);
+        if let Some(exemplar) = exemplar
+            && self.kind == MetricKind::Counter
+            && self.is_openmetrics()
+        {
+            exemplar.write(self.page.out);
+        }
+        self.page.out.push(b'\n');
         self.created(labels, created);
     }
 
@@ -151,15 +175,18 @@ impl FamilyPage<'_, '_> {
     }
 
     fn created(&mut self, labels: &str, created: Option<Duration>) {
-        // A counter without its ending is none in OpenMetrics.
         if let Some(created) = created
-            && self.page.format.is_openmetrics()
-            && self.suffix == sample_suffix(self.kind)
+            && self.is_openmetrics()
         {
             begin_line(self.page.out, self.name, "_created", labels);
             seconds(self.page.out, created);
             self.page.out.push(b'\n');
         }
+    }
+
+    /// Whether it is one of OpenMetrics, with all that is its own. A counter without its ending is none there.
+    fn is_openmetrics(&self) -> bool {
+        self.page.format.is_openmetrics() && self.suffix == sample_suffix(self.kind)
     }
 
     /// Writes the family's metadata before its first sample.
@@ -242,13 +269,6 @@ fn line(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &str, value: Value)
     out.push(b'\n');
 }
 
-/// A time to the millisecond.
-fn seconds(out: &mut Vec<u8>, time: Duration) {
-    let millis = time.subsec_millis();
-    Value::U64(time.as_secs()).write(out);
-    out.extend([b'.', b'0' + (millis / 100) as u8, b'0' + (millis / 10 % 10) as u8, b'0' + (millis % 10) as u8]);
-}
-
 /// All of a line but the value.
 fn begin_line(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &str) {
     out.reserve(name.len() + suffix.len() + labels.len() + 32);
@@ -301,7 +321,7 @@ fn escape_help(out: &mut Vec<u8>, help: &str, quotes: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::histogram::Bounds;
+    use crate::{event::EventId, metric::histogram::Bounds};
     use std::sync::Arc;
 
     /// A page with every kind of family, and every character that needs care.
@@ -312,10 +332,12 @@ mod tests {
         histogram.observe(0.5);
         histogram.observe(2.0);
         let created = Some(Duration::from_millis(1_700_000_000_250));
+        let event = EventId { run: 0x0123_4567_89ab_cdef, seq: u64::MAX };
+        let exemplar = Some(Exemplar { event, unix_nanos: 1_700_000_007_004_999_999 });
 
         let mut family =
             page.family("netsonde_x_sent_bytes", MetricKind::Counter, "bytes", "Bytes \"sent\" \\ with\nbreaks.");
-        family.sample_of("pod=\"a\"", Value::U64(u64::MAX), created);
+        family.sample_of("pod=\"a\"", Value::U64(u64::MAX), created, exemplar);
         family.sample(&[("pod", "b\\c\"d\ne\0f"), ("device", "größe")], 7u64);
         page.family("netsonde_x_in_use", MetricKind::Gauge, "", "In use.").sample(&[], f64::NAN);
         page.family("netsonde_x_empty", MetricKind::Gauge, "", "A family without samples is left out.");
@@ -369,11 +391,14 @@ mod tests {
                 let mut out = Vec::new();
                 let mut page = Page::new(format, &mut out);
                 let created = (kind == MetricKind::Counter).then_some(Duration::ZERO);
-                page.foreign(name, kind, "Help.").sample_of("pod=\"a\"", Value::U64(7), created);
+                let exemplar = Some(Exemplar { event: EventId::NONE, unix_nanos: 0 });
+                page.foreign(name, kind, "Help.").sample_of("pod=\"a\"", Value::U64(7), created, exemplar);
                 let page = String::from_utf8(out).unwrap();
                 assert!(page.contains(&format!("# TYPE {described}\n")), "{page}");
-                assert!(page.contains(&format!("\n{name}{{pod=\"a\"}} 7\n")), "{page}");
-                assert_eq!(page.contains("_created"), described == "rx_bytes counter", "{page}");
+                assert!(page.contains(&format!("\n{name}{{pod=\"a\"}} 7")), "{page}");
+                for only in ["_created", " # {event_id=\"0000000000000000-0\"} 1 0.000\n"] {
+                    assert_eq!(page.contains(only), described == "rx_bytes counter", "{page}");
+                }
             }
         }
     }

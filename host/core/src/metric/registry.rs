@@ -2,6 +2,7 @@
 
 mod apply;
 mod cadvisor;
+mod exemplar;
 mod labels;
 mod store;
 
@@ -12,12 +13,16 @@ use super::{
     family::{Family, FamilyError, Names, families},
 };
 use crate::{
-    probe::{MetricKind, Plan},
+    event::counted::{Counted, counted},
+    probe::{EventType, MetricKind, Plan},
     scope::{ScopeId, Scopes},
 };
 use apply::Scratch;
 use labels::{Who, render};
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 use store::Store;
 
 /// For how long a part's last total is kept after it was last given (rule 10).
@@ -64,12 +69,16 @@ pub struct Registry {
     collection: u64,
     outputs: u64,
     scratch: Scratch,
+    /// The labels of an event's series, in a buffer that is used again and again.
+    exemplar_labels: String,
 }
 
 struct Probe {
     attached: Now,
     limits: Limits,
     metrics: Vec<Metric>,
+    /// The counters of its types of events.
+    counted: HashMap<String, Counted>,
 }
 
 struct Metric {
@@ -104,7 +113,10 @@ impl Registry {
             family,
         };
         let metrics = plan.metrics.iter().zip(families).map(metric).collect();
-        self.probes.push(Probe { attached: now, limits, metrics });
+        // What is wrong with one was told when the plan's events were checked.
+        let counted_of = |ty: &EventType| Some((ty.name.clone(), counted(plan, ty).ok()??));
+        let counted = plan.events.iter().filter_map(counted_of).collect();
+        self.probes.push(Probe { attached: now, limits, metrics, counted });
         Ok(ProbeId(self.probes.len() - 1))
     }
 

@@ -26,7 +26,7 @@ pub enum ScopeLabels {
 }
 
 impl ScopeLabels {
-    pub(super) fn of(metric: &Metric) -> Self {
+    pub(crate) fn of(metric: &Metric) -> Self {
         match attribute(metric, SCOPE_LABELS) {
             _ if !metric.scoped => ScopeLabels::Node,
             Some("cadvisor") => ScopeLabels::Cadvisor,

@@ -3,14 +3,22 @@
 use super::cadvisor;
 use crate::{
     batch::{Column, Values},
+    event::{
+        Event, FieldValue,
+        counted::{Counted, Source},
+    },
     metric::{
         exposition::push_label,
-        family::{Label, ScopeLabels},
+        family::{Family, Label, ScopeLabels},
     },
     scope::{Name, Scope, ScopeId, Scopes},
 };
 use foldhash::fast::RandomState;
-use std::{hash::BuildHasher, io::Write, net::Ipv6Addr};
+use std::{
+    hash::BuildHasher,
+    io::Write,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// What stands where the budget has no room for the real values (rule 33).
 const OTHER: &str = "other";
@@ -276,6 +284,46 @@ pub(super) fn render(who: Who<'_>, labels: &[Label], key: &[u8]) -> String {
         push_label(&mut text, name, &String::from_utf8_lossy(value));
     }
     text
+}
+
+/// Appends the labels of the series that counts an event, as the page has them. What the event lacks is empty.
+pub(super) fn render_event(text: &mut String, family: &Family, counted: &Counted, event: &Event, limit: usize) {
+    if family.scoped != ScopeLabels::Node {
+        match &event.scope {
+            Some(name) => push_who(text, name),
+            None => push_who(text, &Name::default()),
+        }
+    }
+    let mut cell = Vec::new();
+    for (label, source) in family.labels.iter().zip(&counted.labels) {
+        cell.clear();
+        match source {
+            Source::Value(value) => push_cell(&mut cell, value, limit),
+            Source::Field(field) => {
+                let field = event.fields.iter().find(|(name, _)| **name == **field);
+                field.into_iter().for_each(|(_, value)| push_field(&mut cell, value, limit));
+            }
+        }
+        label.names().iter().for_each(|name| push_label(text, name, &String::from_utf8_lossy(&cell)));
+    }
+}
+
+fn push_cell(out: &mut Vec<u8>, text: &str, limit: usize) {
+    push_text(out, text.as_bytes(), limit, &RandomState::default());
+}
+
+/// A field's value as a label would have it.
+fn push_field(out: &mut Vec<u8>, value: &FieldValue, limit: usize) {
+    match value {
+        FieldValue::U64(value) => drop(push_integer(out, *value)),
+        FieldValue::S64(value) => drop(push_integer(out, *value)),
+        FieldValue::Bool(value) => drop(push_integer(out, u8::from(*value))),
+        FieldValue::Address(IpAddr::V4(address)) => push_address(out, &address.to_ipv6_mapped().octets()),
+        FieldValue::Address(IpAddr::V6(address)) => push_address(out, &address.octets()),
+        FieldValue::Text(text) => push_cell(out, text, limit),
+        // No label is one.
+        FieldValue::F64(_) => {}
+    }
 }
 
 /// Empty labels are written out: under `honor_labels` a series without them would get the agent's own pod.

@@ -5,7 +5,10 @@ mod settle;
 
 pub(super) use series::{Data, State};
 
-use crate::{metric::value::Value, scope::ScopeId};
+use crate::{
+    metric::{exemplar::Exemplar, value::Value},
+    scope::ScopeId,
+};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use series::Series;
@@ -121,7 +124,7 @@ impl Store {
             None if self.is_full() && !beyond => return None,
             None => {
                 self.used += usize::from(!beyond);
-                let series = Series { labels: labels.into(), data, members: 0, parts: 0, beyond };
+                let series = Series { labels: labels.into(), data, members: 0, parts: 0, beyond, exemplar: None };
                 let index = self.series.insert(series);
                 let (hasher, all) = (&self.hasher, &self.series);
                 self.by_labels.insert_unique(hash, index, |&index| hasher.hash_one(&*all[index].labels));
@@ -158,6 +161,14 @@ impl Store {
 
     fn series_of(&mut self, member: Index) -> &mut Series {
         &mut self.series[self.members[member as usize].series]
+    }
+
+    /// Gives the series with these labels an exemplar, if there is one.
+    pub fn note(&mut self, labels: &str, exemplar: Exemplar) {
+        let hash = self.hasher.hash_one(labels);
+        if let Some(&series) = self.by_labels.find(hash, |&index| *self.series[index].labels == *labels) {
+            self.series[series].note(exemplar);
+        }
     }
 
     /// Adds an increase to a counter.

@@ -1,4 +1,5 @@
 mod budget;
+mod exemplars;
 mod foreign;
 mod held;
 

@@ -2,7 +2,7 @@
 
 use super::super::labels::HELD;
 use crate::{
-    metric::{exposition::FamilyPage, histogram::Histogram, value::Value},
+    metric::{exemplar::Exemplar, exposition::FamilyPage, histogram::Histogram, value::Value},
     scope::ScopeId,
 };
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct Series {
     pub parts: u32,
     /// An `other`, which exists only because the budget was used up, and is not counted in it.
     pub beyond: bool,
+    /// The latest of the events that it counts. Few series have one.
+    pub exemplar: Option<Box<Exemplar>>,
 }
 
 pub enum Data {
@@ -57,13 +59,24 @@ impl Series {
     pub fn merge(&mut self, other: Series) {
         self.members += other.members;
         self.parts += other.parts;
+        other.exemplar.into_iter().for_each(|other| self.note(*other));
         self.data.merge(other.data);
+    }
+
+    /// Takes an exemplar, unless it has a later one.
+    pub fn note(&mut self, exemplar: Exemplar) {
+        match &mut self.exemplar {
+            Some(own) => **own = own.later(exemplar),
+            None => self.exemplar = Some(Box::new(exemplar)),
+        }
     }
 
     pub fn write(&self, page: &mut FamilyPage<'_, '_>) {
         match &self.data {
-            Data::Counter { value, created } => page.sample_of(&self.labels, *value, *created),
-            Data::Gauge { value, .. } => page.sample_of(&self.labels, *value, None),
+            Data::Counter { value, created } => {
+                page.sample_of(&self.labels, *value, *created, self.exemplar.as_deref().copied());
+            }
+            Data::Gauge { value, .. } => page.sample_of(&self.labels, *value, None, None),
             Data::Histogram { histogram, created } => page.histogram_of(&self.labels, histogram, Some(*created)),
             Data::GaugeHistogram { histogram, .. } => page.histogram_of(&self.labels, histogram, None),
         }
