@@ -109,8 +109,7 @@ impl Agent {
         let listener = http::bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let scopes = Arc::new(Mutex::new(Scopes::default()));
-        let sinks = Sinks::start(config.sinks.iter().map(sink::of).collect())
-            .map_err(|source| StartError::Thread { name: "sink", source })?;
+        let sinks = Sinks::start(sink::all(config)).map_err(|source| StartError::Thread { name: "sink", source })?;
         let (bursts, recorder) = mpsc::sync_channel(1);
         let events = Arc::new(EventLog::new(config, &node_name(config), clock().1, sinks, Some(bursts.clone())));
         let specs = specs(config);
@@ -175,6 +174,12 @@ impl Agent {
         move || drop(dumps.try_send(dump::Why::Signal))
     }
 
+    /// What files sinks write to is opened anew.
+    pub fn reopen(&self) -> impl Fn() + Send + use<> {
+        let shared = self.shared.clone();
+        move || shared.events().reopen_sinks()
+    }
+
     /// Serves until `stop`, then lets running requests end, and sinks deliver what they have, within the drain time.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         let mut stopped = Instant::now();
@@ -187,7 +192,10 @@ impl Agent {
         let left = self.drain.saturating_sub(stopped.elapsed());
         let lost = self.shared.events().drain(left, &self.shared.scopes(), clock().0);
         if lost > 0 {
-            tracing::warn!("{lost} events had not reached their sinks within {:?}.", self.drain);
+            tracing::warn!(
+                "{lost} events had not reached their sinks within {:?}, and are not in their spill.",
+                self.drain
+            );
         }
     }
 }

@@ -25,7 +25,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts it with this configuration (without `listen` and `cache_folder`, which are added) and waits until it is ready.
+    /// Starts it with this configuration (without `listen` and `cache_folder`, which are added, as are a folder for spills and no pods unless
+    /// they are there) and waits until it is ready.
     ///
     /// # Panics
     /// If it ends, or is not ready within 30 s, with its log.
@@ -79,7 +80,9 @@ impl Agent {
         let cache = binary().with_file_name("test-cache");
         // A runtime of this machine is not a part of the test.
         let pods = if config.contains("pods:") { "" } else { "pods: { cri: none, docker: none }\n" };
-        let text = format!("listen: {address}\ncache_folder: {}\n{pods}{config}\n", cache.display());
+        // Nor is what another agent has spilled.
+        let spill = if config.contains("spill: {") { "" } else { "spill: { folder: spill }\n" };
+        let text = format!("listen: {address}\ncache_folder: {}\n{pods}{spill}{config}\n", cache.display());
         let file = folder.write("netsonde.yaml", text);
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let child = command(&file).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();

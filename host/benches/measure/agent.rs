@@ -24,7 +24,7 @@ impl Agent {
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("netsonde.yaml");
         let config = format!(
-            "listen: {address}\ncache_folder: {0}-cache\nsinks: [{{ file: {{ path: {0}/events, form: json }} }}]\n{config}",
+            "listen: {address}\ncache_folder: {0}-cache\nspill: {{ folder: {0}/spill }}\nsinks: [{{ file: {{ path: {0}/events, form: json }} }}]\n{config}",
             folder.display()
         );
         fs::write(&file, config).unwrap();

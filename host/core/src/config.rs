@@ -21,7 +21,7 @@ use std::{
 
 pub use print::print;
 pub use quantity::parse_time;
-pub use sink::{FileSink, Form, Sink, StdoutSink};
+pub use sink::{Common, FileSink, Form, Rotate, Sink, Spill, StdoutSink};
 pub use word::{Compat, GUARDED_TABLES};
 
 /// A file larger than this is refused, in bytes.
@@ -55,6 +55,7 @@ pub struct Config {
     pub recorder: Recorder,
     /// In the file's order.
     pub sinks: Vec<Sink>,
+    pub spill: Spill,
 }
 
 /// What is done with events before they are handed on.
@@ -160,6 +161,7 @@ impl Default for Config {
             events: Events::default(),
             recorder: Recorder::default(),
             sinks: Vec::new(),
+            spill: Spill::default(),
         }
     }
 }

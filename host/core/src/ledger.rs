@@ -50,6 +50,8 @@ impl fmt::Display for Stage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     pub produced: u64,
+    /// Those of `produced` that an earlier run of the agent has left: only sinks have any.
+    pub resumed: u64,
     pub delivered: u64,
     /// By reason; reasons are from closed lists.
     pub dropped: BTreeMap<&'static str, u64>,

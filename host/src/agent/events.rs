@@ -277,6 +277,11 @@ impl EventLog {
         self.sinks.counts()
     }
 
+    /// Lets the sinks open anew what they write to.
+    pub fn reopen_sinks(&self) {
+        self.sinks.reopen();
+    }
+
     /// Lets the sinks deliver what they have, for at most `wait`; nobody waits for a name or for repeats any more. Gives how many events are
     /// lost with the end of the process.
     pub fn drain(&self, wait: Duration, scopes: &Scopes, now: Duration) -> usize {

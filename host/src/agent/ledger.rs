@@ -143,8 +143,7 @@ pub fn accounts(events: &EventLog, rows: &RowLedger, hooks: Option<&Hooks>) -> A
 }
 
 fn of_sinks(counts: Counts) -> impl Iterator<Item = ((Arc<str>, Stage), Account)> {
-    let _ = counts;
-    std::iter::empty()
+    counts.accounts.into_iter().map(|((sink, probe), account)| ((probe, Stage::Sink(sink)), account))
 }
 
 /// As `/ledger` tells it.
@@ -156,6 +155,7 @@ pub fn json(accounts: &Accounts, node: &str) -> Value {
             "sink": stage.sink(),
             "of": if matches!(stage, Stage::Kernel | Stage::Queue | Stage::Guest) { "rows" } else { "events" },
             "produced": account.produced,
+            "resumed": account.resumed,
             "delivered": account.delivered,
             "dropped": account.dropped,
             "waiting": account.waiting,

@@ -8,7 +8,7 @@ mod pods;
 use super::process;
 use crate::{
     scope::watch::SourceState,
-    sink::Counts,
+    sink::{Counts, SinkFigures},
     source::{hook, iter::Passed},
 };
 use hooks::HookFigures;
@@ -201,8 +201,8 @@ impl Figures {
         for ((probe, stage, reason), count) in &self.dropped {
             dropped.sample(&[("probe", probe), ("stage", stage), ("reason", reason)], *count);
         }
-        for ((probe, reason), count) in &sinks.dropped {
-            dropped.sample(&[("probe", probe), ("stage", "sink"), ("reason", reason)], *count);
+        for ((probe, reason), count) in sinks.dropped() {
+            dropped.sample(&[("probe", &probe), ("stage", "sink"), ("reason", reason)], count);
         }
         drop(dropped);
         page.family(
@@ -312,9 +312,23 @@ impl Figures {
             }
         }
         drop(events);
-        let mut delivered = page.family("netsonde_sink_events", Counter, "", "Events that the sink has delivered");
-        for (sink, count) in &sinks.delivered {
-            delivered.sample(&[("sink", sink)], *count);
+        let families: [(&str, MetricKind, &str, &str, fn(&SinkFigures) -> u64); 4] = [
+            ("netsonde_sink_events", Counter, "", "Events that the sink has delivered", |figures| figures.delivered),
+            ("netsonde_sink_waiting", Gauge, "", "Events that wait for the sink, in memory and in its spill", |f| {
+                f.waiting
+            }),
+            ("netsonde_sink_spill_bytes", Gauge, "bytes", "Disk space of the sink's spill", |figures| {
+                figures.spill_bytes
+            }),
+            ("netsonde_sink_retries", Counter, "", "Deliveries that failed, to be tried again", |figures| {
+                figures.retries
+            }),
+        ];
+        for (name, kind, unit, help, value) in families {
+            let mut family = page.family(name, kind, unit, help);
+            for (sink, figures) in &sinks.sinks {
+                family.sample(&[("sink", sink)], value(figures));
+            }
         }
     }
 }

@@ -40,6 +40,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let signal = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut user = signal(SignalKind::user_defined1())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let agent = Agent::start(config).await.map_err(Failure::failed)?;
     let address = agent.address;
     let probes = tokio::select! {
@@ -51,17 +52,20 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         first_screen(&probes, address);
     }
     tracing::info!("Serving http://{address}/metrics.");
-    let dump = agent.dump();
-    tokio::spawn(async move {
-        while user.recv().await.is_some() {
-            dump();
-        }
-    });
+    let (dump, reopen) = (agent.dump(), agent.reopen());
     agent
         .serve(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    Some(()) = user.recv() => dump(),
+                    // Whoever closes a terminal means the agent, too.
+                    Some(()) = hangup.recv() => if print::is_terminal() { break } else {
+                        tracing::info!("Files of sinks are opened anew.");
+                        reopen();
+                    }
+                }
             }
             tracing::info!("Ending: requests that run are finished first.");
         })

@@ -1,103 +1,93 @@
-//! The queue before a sink.
+//! The memory before a sink.
 
+use super::Batch;
 use netsonde_core::event::Event;
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, sync::Arc};
 
-/// Events that wait for one sink, and their memory in bytes. One batch is always taken.
+/// Events that wait in memory for one sink, and their bytes. One batch is always taken.
 pub const MAX_EVENTS: usize = 16_384;
-const MAX_BYTES: usize = 32 << 20;
+pub const MAX_BYTES: usize = 32 << 20;
 
-/// Why a batch was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    Full,
-    Closed,
+/// Events `from..` of a list that is shared with others.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub events: Arc<[Event]>,
+    pub from: usize,
+    /// Memory that they count as.
+    pub bytes: usize,
 }
 
-impl Refused {
-    /// As in the metrics' label `reason`.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Refused::Full => "queue_full",
-            Refused::Closed => "ended",
-        }
+impl Part {
+    pub fn rest(&self) -> &[Event] {
+        &self.events[self.from..]
     }
 }
 
-/// Batches from many, for one.
-#[derive(Default)]
+/// First in, first out. What was taken still counts until it is let go.
+#[derive(Debug, Default)]
 pub struct Queue {
-    state: Mutex<State>,
-    more: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    batches: VecDeque<Batch>,
-    /// Of those that wait, and of the one that was taken last.
+    parts: VecDeque<Part>,
+    /// Of those that wait, and of those that were taken.
     events: usize,
-    bytes: usize,
-    taken: Option<(usize, usize)>,
-    closed: bool,
-}
-
-struct Batch {
-    events: Arc<[Event]>,
     bytes: usize,
 }
 
 impl Queue {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
     }
 
-    /// Adds a batch, without waiting.
-    pub fn push(&self, events: Arc<[Event]>) -> Result<(), Refused> {
-        let bytes = events.iter().map(Event::bytes).sum();
-        let mut state = self.state();
-        if state.closed {
-            return Err(Refused::Closed);
-        }
-        if state.events > 0 && (state.events + events.len() > MAX_EVENTS || state.bytes + bytes > MAX_BYTES) {
-            return Err(Refused::Full);
-        }
-        state.events += events.len();
-        state.bytes += bytes;
-        state.batches.push_back(Batch { events, bytes });
-        self.more.notify_one();
-        Ok(())
+    /// Whether it holds more than `quarters` of what it may.
+    pub fn is_beyond(&self, quarters: usize) -> bool {
+        self.events > MAX_EVENTS / 4 * quarters || self.bytes > MAX_BYTES / 4 * quarters
     }
 
-    /// The next batch; until the one after is asked for, it still counts as waiting. None once the queue is closed and empty.
-    pub fn take(&self) -> Option<Arc<[Event]>> {
-        let mut state = self.state();
-        if let Some((events, bytes)) = state.taken.take() {
-            state.events -= events;
-            state.bytes -= bytes;
+    /// False if there is no room for them.
+    pub fn push(&mut self, events: &Arc<[Event]>, bytes: usize) -> bool {
+        if self.events > 0 && (self.events + events.len() > MAX_EVENTS || self.bytes + bytes > MAX_BYTES) {
+            return false;
         }
-        loop {
-            if let Some(batch) = state.batches.pop_front() {
-                state.taken = Some((batch.events.len(), batch.bytes));
-                return Some(batch.events);
+        self.events += events.len();
+        self.bytes += bytes;
+        self.parts.push_back(Part { events: events.clone(), from: 0, bytes });
+        true
+    }
+
+    /// The oldest.
+    pub fn pop(&mut self) -> Option<Part> {
+        self.parts.pop_front()
+    }
+
+    /// What was taken last goes back.
+    pub fn put_back(&mut self, part: Part) {
+        self.parts.push_front(part);
+    }
+
+    /// So much of what was taken is in this memory no more.
+    pub fn let_go(&mut self, events: usize, bytes: usize) {
+        self.events = self.events.saturating_sub(events);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// The oldest, and as many behind them as go into one batch: those are copied, as most lists that come alone are short.
+    pub fn take(&mut self, batch: Batch) -> Option<Part> {
+        let first = self.pop()?;
+        let (mut count, mut bytes) = (first.rest().len(), first.bytes);
+        let mut more = 0;
+        for part in &self.parts {
+            if count + part.rest().len() > batch.events || bytes + part.bytes > batch.bytes {
+                break;
             }
-            if state.closed {
-                return None;
-            }
-            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+            count += part.rest().len();
+            bytes += part.bytes;
+            more += 1;
         }
-    }
-
-    /// Takes no more; what waits can still be taken.
-    pub fn close(&self) {
-        self.state().closed = true;
-        self.more.notify_all();
-    }
-
-    /// Events that nobody has dealt with yet.
-    pub fn waiting(&self) -> usize {
-        self.state().events
+        if more == 0 {
+            return Some(first);
+        }
+        let mut events = Vec::with_capacity(count);
+        events.extend_from_slice(first.rest());
+        self.parts.drain(..more).for_each(|part| events.extend_from_slice(part.rest()));
+        Some(Part { events: events.into(), from: 0, bytes })
     }
 }

@@ -2,14 +2,16 @@
 
 use super::{Sink, SinkError, format};
 use netsonde_core::{config::Form, event::Event};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     os::fd::AsFd,
 };
 
-/// Writes past the buffer of the standard library: what a write has not told to be written is lost, and counted.
+/// Writes past the buffer of the standard library: what a write has not told to be written is given again.
 pub struct Stdout {
+    name: String,
     form: Form,
     out: Option<fs::File>,
     /// The last write may have ended within a line.
@@ -18,13 +20,13 @@ pub struct Stdout {
 }
 
 impl Stdout {
-    pub fn new(form: Form) -> Self {
-        Self { form, out: None, torn: false, text: Vec::new() }
+    pub fn new(name: &str, form: Form) -> Self {
+        Self { name: name.to_owned(), form, out: None, torn: false, text: Vec::new() }
     }
 
     /// The same on another descriptor.
-    pub fn to(out: fs::File, form: Form) -> Self {
-        Self { out: Some(out), ..Self::new(form) }
+    pub fn to(name: &str, out: fs::File, form: Form) -> Self {
+        Self { out: Some(out), ..Self::new(name, form) }
     }
 }
 
@@ -36,8 +38,8 @@ fn opened(out: &mut Option<fs::File>) -> Result<&mut fs::File, SinkError> {
 }
 
 impl Sink for Stdout {
-    fn name(&self) -> &'static str {
-        "stdout"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn open(&mut self) -> Result<(), SinkError> {
@@ -50,12 +52,36 @@ impl Sink for Stdout {
         if self.torn {
             self.text.insert(0, b'\n');
         }
-        let written = out.write_all(&self.text);
+        let written = write(out, &self.text);
         self.torn = written.is_err();
         written.map_err(failed)
     }
 }
 
+/// Waits for whoever reads, also where another process has said that nobody waits on this descriptor.
+fn write(out: &mut fs::File, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        match out.write(text) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => text = &text[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                match poll(&mut [PollFd::new(out, PollFlags::OUT)], None) {
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn failed(source: io::Error) -> SinkError {
-    SinkError::Write { place: "standard output".into(), source }
+    let place = "standard output".to_owned();
+    match source.kind() {
+        // Nobody can ever read it.
+        ErrorKind::BrokenPipe => SinkError::Refused { place, why: "nobody reads it any more".to_owned() },
+        _ => SinkError::Write { place, source },
+    }
 }

@@ -24,7 +24,9 @@ pub enum Value<T: 'static> {
     Path(Place<T, PathBuf>),
     OptionalPath(Place<T, Option<PathBuf>>),
     Time(Place<T, Duration>, RangeInclusive<Duration>),
+    OptionalTime(Place<T, Option<Duration>>, RangeInclusive<Duration>),
     Size(Place<T, u64>, RangeInclusive<u64>),
+    OptionalSize(Place<T, Option<u64>>, RangeInclusive<u64>),
     Count(Place<T, u64>, RangeInclusive<u64>),
     Rate(Place<T, u64>, RangeInclusive<u64>),
     /// In hundredths of a percent.
@@ -52,6 +54,10 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Bytes on disk that a sink's spill may have.
+const SPILL: RangeInclusive<u64> = 0..=(1 << 40);
 
 /// The file's top level and its sections.
 pub static CONFIG: &[Key<Config>] = &[
@@ -254,6 +260,34 @@ pub static CONFIG: &[Key<Config>] = &[
         value: Value::Sinks(|c| &mut c.sinks),
     },
     Key {
+        path: "spill",
+        doc: "Where events wait for a sink that cannot take them now: on disk, in their order, until they are delivered. An outage within the \
+              size loses none, and what was spilled outlives the agent, also one that was killed: its next run delivers that first. It is \
+              synced to the disk once a second, and whenever 4 MiB are full: only a node that loses its power loses the last second of it.",
+        example: "{ size: 256MiB }",
+        value: Value::Section,
+    },
+    Key {
+        path: "spill.folder",
+        doc: "Each sink has a folder in it by the sink's name; they are made if they are missing, with mode 0700, as events name addresses. Two \
+              agents must not share it: the second one has no spill, and says so. Neither has one whose folder cannot be written.",
+        example: "/var/lib/netsonde/spill",
+        value: Value::Path(|c| &mut c.spill.folder),
+    },
+    Key {
+        path: "spill.size",
+        doc: "Disk space for each sink's events; beyond, the newest are dropped, and counted as `spill_full`. 0B to 1TiB; 0B: none, then an \
+              outage loses what does not fit into memory.",
+        example: "256MiB",
+        value: Value::Size(|c| &mut c.spill.size, SPILL),
+    },
+    Key {
+        path: "spill.max_age",
+        doc: "Spilled events that are older, by the clock of the node, are dropped, and counted as `too_old`. 1m to 8760h.",
+        example: "168h",
+        value: Value::Time(|c| &mut c.spill.max_age, MINUTE..=YEAR),
+    },
+    Key {
         path: "cgroup_root",
         doc: "Where the node's cgroups are mounted; in a container often a folder such as /host/sys/fs/cgroup. They tell the container of a socket.",
         example: "/sys/fs/cgroup",
@@ -358,29 +392,81 @@ pub static PROBE: &[Key<Probe>] = &[
     },
 ];
 
+/// How a sink is called: a key of each.
+const fn name<T>(place: Place<T, Option<String>>, example: &'static str) -> Key<T> {
+    Key {
+        path: "name",
+        doc: "What it is called in metrics, and its folder in the spill; without one, its kind. No two may be called the same: of several of a \
+              kind all but one need a name. A sink that is given another name leaves behind what its folder holds.",
+        example,
+        value: Value::Text(place),
+    }
+}
+
+/// How much of a sink's events may wait on disk: a key of each.
+const fn spill<T>(place: Place<T, Option<u64>>) -> Key<T> {
+    Key {
+        path: "spill",
+        doc: "Disk space for events that wait for it; 0B: none. Without it: `spill.size`, but none for `stdout`. 0B to 1TiB.",
+        example: "1GiB",
+        value: Value::OptionalSize(place, SPILL),
+    }
+}
+
+const fn form<T>(place: Place<T, Form>, example: &'static str) -> Key<T> {
+    Key {
+        path: "form",
+        doc: "`line`: key=value, for people; `json`: one object a line.",
+        example,
+        value: Value::Form(place),
+    }
+}
+
 /// The sink `stdout`.
-pub static STDOUT: &[Key<StdoutSink>] = &[Key {
-    path: "form",
-    doc: "`line`: key=value, for people; `json`: one object a line.",
-    example: "line",
-    value: Value::Form(|s| &mut s.form),
-}];
+pub static STDOUT: &[Key<StdoutSink>] =
+    &[form(|s| &mut s.form, "line"), name(|s| &mut s.common.name, "screen"), spill(|s| &mut s.common.spill)];
+
+/// An example of the one key that the sink `file` must have.
+pub const FILE_PATH: &str = "/var/log/netsonde/events.jsonl";
 
 /// The sink `file`.
 pub static FILE: &[Key<FileSink>] = &[
     Key {
         path: "path",
         doc: "The file, to whose end events are written; it is made, with mode 0640, if it is missing, but not its folder. One that was moved \
-              away is made anew.",
-        example: "/var/log/netsonde/events.jsonl",
+              away is made anew; on SIGHUP every one is closed and opened again.",
+        example: FILE_PATH,
         value: Value::Path(|s| &mut s.path),
     },
+    form(|s| &mut s.form, "json"),
     Key {
-        path: "form",
-        doc: "`line`: key=value, for people; `json`: one object a line.",
-        example: "json",
-        value: Value::Form(|s| &mut s.form),
+        path: "rotate",
+        doc: "When the agent itself puts the file aside, as PATH.1, the one before as PATH.2, and begins a new one. Without size and age: \
+              never.",
+        example: "{ size: 100MiB, age: 24h, keep: 5 }",
+        value: Value::Section,
     },
+    Key {
+        path: "rotate.size",
+        doc: "Before it would grow beyond this. 64KiB to 1TiB.",
+        example: "100MiB",
+        value: Value::OptionalSize(|s| &mut s.rotate.size, (64 << 10)..=(1 << 40)),
+    },
+    Key {
+        path: "rotate.age",
+        doc: "With the first events after this time since it was made; where the file system does not tell that, since the agent opened it. \
+              1s to 8760h.",
+        example: "24h",
+        value: Value::OptionalTime(|s| &mut s.rotate.age, SECOND..=YEAR),
+    },
+    Key {
+        path: "rotate.keep",
+        doc: "How many that were put aside are kept; the oldest is removed. 1 to 1000.",
+        example: "5",
+        value: Value::Count(|s| &mut s.rotate.keep, 1..=1000),
+    },
+    name(|s| &mut s.common.name, "audit"),
+    spill(|s| &mut s.common.spill),
 ];
 
 /// Sinks that people look for here.

@@ -4,7 +4,7 @@ use std::{fmt::Write, net::SocketAddrV4};
 
 use super::{
     Config, FileSink, Module, Probe, Runtime, Sink, StdoutSink,
-    key::{CONFIG, FILE, Key, PROBE, STDOUT, Value},
+    key::{CONFIG, FILE, FILE_PATH, Key, PROBE, STDOUT, Value},
     quantity::{show_percent, show_rate, show_size, show_time},
 };
 
@@ -80,7 +80,7 @@ fn sinks(text: &mut String, list: &mut [Sink]) {
 }
 
 fn sample_sinks() -> [Sink; 2] {
-    let path = FILE[0].example.into();
+    let path = FILE_PATH.into();
     [Sink::Stdout(StdoutSink::default()), Sink::File(FileSink { path, ..FileSink::default() })]
 }
 
@@ -116,7 +116,9 @@ fn shown<T>(value: &Value<T>, from: &mut T) -> Shown {
         Value::Path(place) => Some(plain_or_quoted(&place(from).to_string_lossy())),
         Value::OptionalPath(place) => place(from).as_deref().map(|path| plain_or_quoted(&path.to_string_lossy())),
         Value::Time(place, _) => Some(show_time(*place(from))),
+        Value::OptionalTime(place, _) => place(from).map(show_time),
         Value::Size(place, _) => Some(show_size(*place(from))),
+        Value::OptionalSize(place, _) => place(from).map(show_size),
         Value::Count(place, _) => Some(place(from).to_string()),
         Value::Rate(place, _) => Some(show_rate(*place(from))),
         Value::Percent(place, _) => Some(show_percent(*place(from))),

@@ -184,9 +184,17 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
             let time = parse_time(quantity("a time")?).map_err(like)?;
             *place(into) = within(time, bounds, show_time)?;
         }
+        Value::OptionalTime(place, bounds) => {
+            let time = parse_time(quantity("a time")?).map_err(like)?;
+            *place(into) = Some(within(time, bounds, show_time)?);
+        }
         Value::Size(place, bounds) => {
             let size = parse_size(quantity("a size")?).map_err(like)?;
             *place(into) = within(size, bounds, show_size)?;
+        }
+        Value::OptionalSize(place, bounds) => {
+            let size = parse_size(quantity("a size")?).map_err(like)?;
+            *place(into) = Some(within(size, bounds, show_size)?);
         }
         Value::Rate(place, bounds) => {
             let rate = parse_rate(quantity("a rate")?).map_err(like)?;

@@ -1,13 +1,13 @@
 //! Where events go.
 
 use super::{
-    key::{FILE, LATER_SINKS, STDOUT},
+    key::{FILE, FILE_PATH, LATER_SINKS, STDOUT},
     quantity::quoted,
     read::Reader,
     yaml::{Entry, Kind, Node},
 };
 use crate::nearest::did_you_mean;
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 /// One entry under `sinks`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,17 +16,83 @@ pub enum Sink {
     File(FileSink),
 }
 
+impl Sink {
+    /// As in the file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Sink::Stdout(_) => "stdout",
+            Sink::File(_) => "file",
+        }
+    }
+
+    pub fn common(&self) -> &Common {
+        match self {
+            Sink::Stdout(sink) => &sink.common,
+            Sink::File(sink) => &sink.common,
+        }
+    }
+
+    /// What it is called in metrics, in the log, and in the spill: no two are called the same.
+    pub fn name(&self) -> &str {
+        self.common().name.as_deref().unwrap_or(self.kind())
+    }
+}
+
+/// What every sink has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Common {
+    /// None: its kind.
+    pub name: Option<String>,
+    /// Bytes on disk; 0: none. None: as [`Spill::size`].
+    pub spill: Option<u64>,
+}
+
+/// Where events wait for sinks that cannot take them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spill {
+    pub folder: PathBuf,
+    /// Bytes, for each sink.
+    pub size: u64,
+    pub max_age: Duration,
+}
+
+impl Default for Spill {
+    fn default() -> Self {
+        let week = Duration::from_secs(7 * 24 * 3600);
+        Self { folder: "/var/lib/netsonde/spill".into(), size: 256 << 20, max_age: week }
+    }
+}
+
 /// Standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StdoutSink {
+    pub common: Common,
     pub form: Form,
 }
 
 /// The end of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSink {
+    pub common: Common,
     pub path: PathBuf,
     pub form: Form,
+    pub rotate: Rotate,
+}
+
+/// When a file is put aside for a new one; never if it has neither size nor age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// Bytes.
+    pub size: Option<u64>,
+    pub age: Option<Duration>,
+    /// How many that were put aside are kept.
+    pub keep: u64,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { size: None, age: None, keep: 5 }
+    }
 }
 
 /// How an event is written.
@@ -50,16 +116,17 @@ impl Form {
     }
 }
 
+/// Without a spill: who reads a pipe and has stopped is seldom the one who reads after a restart.
 impl Default for StdoutSink {
     fn default() -> Self {
-        Self { form: Form::Line }
+        Self { common: Common { spill: Some(0), ..Common::default() }, form: Form::Line }
     }
 }
 
 /// Without a path.
 impl Default for FileSink {
     fn default() -> Self {
-        Self { path: PathBuf::new(), form: Form::Json }
+        Self { common: Common::default(), path: PathBuf::new(), form: Form::Json, rotate: Rotate::default() }
     }
 }
 
@@ -69,7 +136,8 @@ impl Reader<'_> {
     /// The list under `sinks`, which is called `name` in messages.
     pub(super) fn sinks(&mut self, name: &str, nodes: &[Node]) -> Vec<Sink> {
         let mut sinks = Vec::new();
-        let mut paths = HashSet::new();
+        let (mut paths, mut names) = (HashSet::new(), HashSet::new());
+        let before = self.faults.len();
         for node in nodes {
             let Some(sink) = self.sink(name, node) else { continue };
             if let Sink::File(FileSink { path, .. }) = &sink
@@ -79,7 +147,16 @@ impl Reader<'_> {
                 let path = quoted(&path.to_string_lossy());
                 self.fault(node.at, format!("two sinks write to the file {path}; remove one"));
             }
-            sinks.push(sink);
+            match check_name(sink.name()) {
+                Err(message) => self.fault(node.at, message),
+                // What else is wrong may be what makes two of one.
+                Ok(()) if !names.insert(sink.name().to_owned()) && self.faults.len() == before => {
+                    let message =
+                        format!("two sinks are called `{}`; give one of them a `name` of its own", sink.name());
+                    self.fault(node.at, message);
+                }
+                Ok(()) => sinks.push(sink),
+            }
         }
         sinks
     }
@@ -117,11 +194,23 @@ impl Reader<'_> {
         let before = self.faults.len();
         self.mapping(FILE, "", name, entry, &mut sink);
         if sink.path.as_os_str().is_empty() && self.faults.len() == before && entry.value.kind != Kind::Refused {
-            let example = FILE[0].example;
+            let example = FILE_PATH;
             self.fault(entry.at, format!("`{name}` has no `path`; give it one, such as `path: {example}`"));
         }
         sink
     }
+}
+
+/// A sink's name becomes a folder's, and a label's value.
+fn check_name(name: &str) -> Result<(), String> {
+    let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(right) && name.len() <= 64 {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is no name for a sink: a small letter, then small letters, digits, `_` and `-`, 64 at most",
+        quoted(name)
+    ))
 }
 
 fn unknown_sink(name: &str, unknown: &str) -> String {

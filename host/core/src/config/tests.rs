@@ -54,8 +54,14 @@ recorder: { keep: 1m, events: 7, size: 1MiB, burst: 5, within: 2s, burst_type: P
 sinks:
   - stdout:
   - file: { path: events.jsonl }
-  - stdout: { form: json }
-  - file: { path: /var/log/events, form: line }
+  - stdout: { form: json, name: screen, spill: 1MiB }
+  - file:
+      path: /var/log/events
+      form: line
+      name: audit-2
+      spill: 0B
+      rotate: { size: 1MiB, age: 1h, keep: 2 }
+spill: { folder: spill, size: 1GiB, max_age: 24h }
 "#;
     let handshake = Probe {
         module: Some(Module::File("/etc/netsonde/probes/handshake.wasm".into())),
@@ -73,6 +79,7 @@ sinks:
     };
     let alpha = Probe { module: Some(Module::Builtin("sockstat".to_owned())), ..Probe::named("alpha") };
     let label = |name: &str, key: &str| (name.to_owned(), key.to_owned());
+    let common = |name: &str, spill| Common { name: Some(name.to_owned()), spill: Some(spill) };
     let expected = Config {
         cgroup_root: "/host/cgroup".into(),
         pods: Pods {
@@ -109,11 +116,17 @@ sinks:
             files: 3,
         },
         sinks: vec![
-            Sink::Stdout(StdoutSink { form: Form::Line }),
-            Sink::File(FileSink { path: "/etc/netsonde/events.jsonl".into(), form: Form::Json }),
-            Sink::Stdout(StdoutSink { form: Form::Json }),
-            Sink::File(FileSink { path: "/var/log/events".into(), form: Form::Line }),
+            Sink::Stdout(StdoutSink::default()),
+            Sink::File(FileSink { path: "/etc/netsonde/events.jsonl".into(), ..FileSink::default() }),
+            Sink::Stdout(StdoutSink { common: common("screen", 1 << 20), form: Form::Json }),
+            Sink::File(FileSink {
+                common: common("audit-2", 0),
+                path: "/var/log/events".into(),
+                form: Form::Line,
+                rotate: Rotate { size: Some(1 << 20), age: Some(Duration::from_secs(3600)), keep: 2 },
+            }),
         ],
+        spill: Spill { folder: "/etc/netsonde/spill".into(), size: 1 << 30, max_age: Duration::from_secs(24 * 3600) },
     };
     assert_eq!(read(text), Ok(expected));
 }
@@ -223,6 +236,13 @@ fn one_error_says_what_was_found_and_what_is_right() {
         ("sinks:", "`sinks` has no value"),
         ("sinks: [{}]", "one sink, such as `- stdout: { form: line }`; found a mapping"),
         ("sinks: [{ kafka: {} }]", "unknown sink `kafka` in `sinks`; there are `stdout` and `file`"),
+        (
+            "sinks: [{ file: { path: a } }, { file: { path: b } }]",
+            "two sinks are called `file`; give one of them a `name`",
+        ),
+        ("sinks: [{ stdout: {} }, { file: { path: b, name: stdout } }]", "two sinks are called `stdout`"),
+        ("sinks: [{ stdout: { name: ../a } }]", "`../a` is no name for a sink: a small letter, then"),
+        ("sinks: [{ file: { path: a, rotate: { size: 1B } } }]", "`sinks.file.rotate.size`: "),
         (
             "sinks: [{ file: { path: a } }, { file: { path: a, form: line } }]",
             "two sinks write to the file `/etc/netsonde/a`",
@@ -350,10 +370,33 @@ prop_compose! {
 
 fn sink() -> impl Strategy<Value = Sink> {
     let form = || prop_oneof![Just(Form::Line), Just(Form::Json)];
+    let spill = || prop::option::of(0u64..=1 << 40);
+    let common = |spill| Common { name: None, spill };
+    let second = Duration::from_secs(1);
+    let rotate = (prop::option::of(65_536u64..=1 << 40), prop::option::of(1u32..=31_536_000), 1u64..=1000)
+        .prop_map(move |(size, age, keep)| Rotate { size, age: age.map(|age| age * second), keep });
     prop_oneof![
-        form().prop_map(|form| Sink::Stdout(StdoutSink { form })),
-        ("/[ -~]{8,20}", form()).prop_map(|(path, form)| Sink::File(FileSink { path: path.into(), form })),
+        // Without a key it is none.
+        (form(), 0u64..=1 << 40)
+            .prop_map(move |(form, spill)| Sink::Stdout(StdoutSink { common: common(Some(spill)), form })),
+        ("/[ -~]{8,20}", form(), spill(), rotate).prop_map(move |(path, form, spill, rotate)| {
+            Sink::File(FileSink { common: common(spill), path: path.into(), form, rotate })
+        }),
     ]
+}
+
+/// With a name for each.
+fn sinks() -> impl Strategy<Value = Vec<Sink>> {
+    prop::collection::vec(sink(), 0..4).prop_map(|mut sinks| {
+        for (index, sink) in sinks.iter_mut().enumerate() {
+            let common = match sink {
+                Sink::Stdout(sink) => &mut sink.common,
+                Sink::File(sink) => &mut sink.common,
+            };
+            common.name = Some(format!("s-{index}"));
+        }
+        sinks
+    })
 }
 
 prop_compose! {
@@ -373,7 +416,8 @@ prop_compose! {
         timeout in 10u64..=60_000,
         (drain, fold) in (0u64..=300_000, 0u64..=3_600_000),
         recorder in recorder(),
-        sinks in prop::collection::vec(sink(), 0..4),
+        sinks in sinks(),
+        (spill, size, max_age) in ("/[ -~]{0,20}", 0u64..=1 << 40, 60u64..=31_536_000),
     ) -> Config {
         let millis = Duration::from_millis;
         let probes = probes.map(|probes| probes.into_iter().map(|(name, probe)| Probe { name, ..probe }).collect());
@@ -394,6 +438,7 @@ prop_compose! {
             events: super::Events { fold: millis(fold) },
             recorder,
             sinks,
+            spill: Spill { folder: spill.into(), size, max_age: Duration::from_secs(max_age) },
             cgroup_root: folders[5].clone().into(),
             pods: {
                 let [cri, docker] = runtimes;
