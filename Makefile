@@ -16,11 +16,12 @@ help:
 	@echo "make lint    format, clippy with warnings denied, licences"
 	@echo "make bench   the benches, each beside its reference"
 	@echo "make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
-	@echo "make setup   what the others need: the standard library for $(WASM), Debian's packages for the tests"
+	@echo "make setup   what the others need: the standard library for $(WASM), what the tests need of Debian and PyPI"
 
 setup:
 	tools/install-wasm-std.sh
 	tools/install-packages.sh
+	tools/install-rotel.sh
 
 run:
 	tools/install-wasm-std.sh

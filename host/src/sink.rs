@@ -2,13 +2,23 @@
 //! cannot be kept is counted.
 
 mod account;
+mod auth;
 mod backoff;
+pub mod fault;
 pub mod file;
+pub mod grpc;
+pub mod http;
 mod lane;
+pub mod loki;
+pub mod otlp;
+mod proto;
 mod queue;
+#[cfg(test)]
+mod server;
 pub mod spill;
 pub mod stdout;
 mod store;
+mod tls;
 mod work;
 
 use account::Place;
@@ -45,6 +55,19 @@ pub trait Sink: Send {
     /// # Errors
     /// If events could not be delivered now. They are tried all the same.
     fn open(&mut self) -> Result<(), SinkError>;
+
+    /// Where that is, for people.
+    fn place(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// Does what a delivery does, without an event: nothing is kept of it.
+    ///
+    /// # Errors
+    /// If events could not be delivered now.
+    fn check(&mut self) -> Result<(), SinkError> {
+        self.open()
+    }
 
     /// Delivers all of them. What went before is there when it returns.
     ///
@@ -86,6 +109,9 @@ pub enum SinkError {
     /// The other side does not want these events, now or ever.
     #[error("{place} refuses events: {why}")]
     Refused { place: String, why: String },
+    /// It has taken all of them but so many, and does not say which. None of them may be sent again: that would double the others.
+    #[error("{place} has taken these events but for {refused}: {why}")]
+    Partly { place: String, refused: usize, why: String },
 }
 
 /// Whether the same events may be delivered yet.
@@ -103,7 +129,7 @@ impl SinkError {
             Self::Open { .. } | Self::Rotate { .. } | Self::Write { .. } => Retry::Later,
             Self::Unavailable { after: None, .. } => Retry::Later,
             Self::Unavailable { after: Some(after), .. } => Retry::After(*after),
-            Self::Refused { .. } => Retry::Never,
+            Self::Refused { .. } | Self::Partly { .. } => Retry::Never,
         }
     }
 }
@@ -114,6 +140,8 @@ pub fn of(config: &config::Sink) -> Box<dyn Sink> {
     match config {
         config::Sink::Stdout(sink) => Box::new(stdout::Stdout::new(name, sink.form)),
         config::Sink::File(sink) => Box::new(file::File::new(name, sink)),
+        config::Sink::Loki(sink) => Box::new(loki::Loki::new(name, sink)),
+        config::Sink::Otlp(sink) => Box::new(otlp::Otlp::new(name, sink)),
     }
 }
 
@@ -133,7 +161,7 @@ pub fn all(config: &Config) -> Vec<(Box<dyn Sink>, Option<spill::Settings>)> {
             place.display()
         );
     }
-    config.sinks.iter().map(with_spill).collect()
+    config.sinks.iter().filter(|sink| sink.takes_events()).map(with_spill).collect()
 }
 
 /// Writes events into `text`, whose content goes.

@@ -9,6 +9,8 @@ pub mod http;
 pub mod netns;
 pub mod page;
 pub mod query;
+pub mod receiver;
+pub mod rotel;
 pub mod ss;
 pub mod traffic;
 pub mod whose;

@@ -7,6 +7,7 @@ mod key;
 mod print;
 mod quantity;
 mod read;
+mod remote;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,11 @@ use std::{
 
 pub use print::print;
 pub use quantity::parse_time;
-pub use sink::{Common, FileSink, Form, Rotate, Sink, Spill, StdoutSink};
+pub use remote::{Remote, Secret, Tls};
+pub use sink::{
+    Common, Compression, FileSink, Form, LOKI_LABELS, LOKI_PUSH, LokiSink, OTLP_LOGS, OtlpSink, Protocol, Rotate, Sink,
+    Spill, StdoutSink,
+};
 pub use word::{Compat, GUARDED_TABLES};
 
 /// A file larger than this is refused, in bytes.

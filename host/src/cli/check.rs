@@ -1,5 +1,7 @@
 //! `netsonde check`: every error at once, nothing started.
 
+mod connect;
+
 use super::{
     ConfigArgs, Failure, load,
     print::{self, BAD, GOOD, HEAD, SOME, Text},
@@ -11,8 +13,9 @@ use crate::{
     },
     probe::engine::Engine,
 };
+use connect::Trial;
 use netsonde_core::metric::registry::{Now, Registry};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long a probe may take to describe itself and to start.
@@ -22,6 +25,9 @@ const WAIT: Duration = Duration::from_secs(5);
 pub struct Check {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Try each sink, too, with a request that leaves nothing there
+    #[arg(long)]
+    connect: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -43,23 +49,31 @@ impl Check {
             };
             slot.advance(&catalogue, &mut register, WAIT);
         }
-        self.tell(&slots);
+        let trials = if self.connect { connect::all(&config) } else { Vec::new() };
+        self.tell(&slots, &trials);
         let down = slots.iter().filter_map(|slot| match slot.health() {
             (Health::Running | Health::Degraded, _) => None,
             (_, why) if why.is_empty() => Some(format!("probe {}: has not started within {WAIT:?}", slot.spec.name)),
             (_, why) => Some(format!("probe {}: {why}", slot.spec.name)),
         });
         let down: Vec<String> = down.collect();
-        if down.is_empty() { Ok(()) } else { Err(Failure::wrong(down)) }
+        let failed: Vec<String> = trials.iter().filter_map(|trial| trial.wrong()).collect();
+        match (down.is_empty(), failed.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Failure::failed(failed.join("\n"))),
+            (false, _) => Err(Failure::wrong(down.into_iter().chain(failed))),
+        }
     }
 
-    fn tell(&self, slots: &[Slot]) {
+    fn tell(&self, slots: &[Slot], trials: &[Trial]) {
         if self.json {
             let probe = |slot: &Slot| {
                 let (health, why) = slot.health();
                 json!({ "name": slot.spec.name, "module": slot.spec.source.to_string(), "state": health.as_str(), "why": why })
             };
-            print::json(&slots.iter().map(probe).collect());
+            let probes = slots.iter().map(probe).collect();
+            let sinks: Value = trials.iter().map(Trial::json).collect();
+            print::json(&if self.connect { json!({ "probes": probes, "sinks": sinks }) } else { probes });
             return;
         }
         let row = |slot: &Slot| {
@@ -79,5 +93,9 @@ impl Check {
             ]
         };
         print::table(&["PROBE", "CHECK", "MODULE", "WHY"], slots.iter().map(row).collect());
+        if self.connect {
+            print::out("");
+            connect::tell(trials);
+        }
     }
 }

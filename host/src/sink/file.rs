@@ -98,6 +98,10 @@ impl Sink for File {
         &self.name
     }
 
+    fn place(&self) -> String {
+        self.target.path.display().to_string()
+    }
+
     fn open(&mut self) -> Result<(), SinkError> {
         self.target.file((self.clock)()).map(|_| ())
     }

@@ -78,6 +78,14 @@ impl Worker<'_> {
                     self.went_well();
                 }
                 Err(error) if error.retry() != Retry::Never => return Err(error),
+                // It has the others: which ones, it does not say.
+                Err(error @ SinkError::Partly { refused, .. }) => {
+                    let refused = refused.min(count);
+                    self.lane.passed(count - refused, Fate::Delivered);
+                    self.lane.passed(refused, Fate::Dropped("refused"));
+                    self.went_well();
+                    self.tell("Events are lost", &error);
+                }
                 Err(_) if count > 1 && refusals < MAX_REFUSALS => {
                     refusals += 1;
                     let middle = piece.start + count / 2;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::{Compat, Config, FileSink, Form, Module, Probe, Runtime, Sink, StdoutSink};
+use super::{Compat, Compression, Config, FileSink, Form, Module, Probe, Protocol, Runtime, Secret, Sink, StdoutSink};
 
 /// One key. `T` is what it is a part of: the whole configuration, one probe's entry, or one sink's.
 pub struct Key<T: 'static> {
@@ -20,6 +20,9 @@ pub enum Value<T: 'static> {
     /// A mapping of the keys whose path begins with this one's.
     Section,
     Text(Place<T, Option<String>>),
+    Bool(Place<T, bool>),
+    /// `http` or `https`.
+    Url(Place<T, String>),
     Address(Place<T, SocketAddr>),
     Path(Place<T, PathBuf>),
     OptionalPath(Place<T, Option<PathBuf>>),
@@ -41,6 +44,12 @@ pub enum Value<T: 'static> {
     Runtime(Place<T, Runtime>),
     /// A mapping of names of labels to texts.
     Labels(Place<T, Vec<(String, String)>>),
+    /// The same for streams of a log.
+    StreamLabels(Place<T, Vec<(String, String)>>),
+    /// A mapping of names to values that are not shown.
+    Headers(Place<T, Vec<(String, Secret)>>),
+    Protocol(Place<T, Protocol>),
+    Compression(Place<T, Compression>),
     Compat(Place<T, Vec<Compat>>),
     /// Of those that are guarded.
     Tables(Place<T, Vec<String>>),
@@ -255,7 +264,7 @@ pub static CONFIG: &[Key<Config>] = &[
     },
     Key {
         path: "sinks",
-        doc: "Where events go, besides the pages of the agent itself: a list, of `stdout` and `file`.",
+        doc: "Where events go, besides the pages of the agent itself: a list, of `stdout`, `file`, `loki` and `otlp`.",
         example: "[{ stdout: { form: line } }]",
         value: Value::Sinks(|c| &mut c.sinks),
     },
@@ -393,7 +402,7 @@ pub static PROBE: &[Key<Probe>] = &[
 ];
 
 /// How a sink is called: a key of each.
-const fn name<T>(place: Place<T, Option<String>>, example: &'static str) -> Key<T> {
+pub(super) const fn name<T>(place: Place<T, Option<String>>, example: &'static str) -> Key<T> {
     Key {
         path: "name",
         doc: "What it is called in metrics, and its folder in the spill; without one, its kind. No two may be called the same: of several of a \
@@ -404,7 +413,7 @@ const fn name<T>(place: Place<T, Option<String>>, example: &'static str) -> Key<
 }
 
 /// How much of a sink's events may wait on disk: a key of each.
-const fn spill<T>(place: Place<T, Option<u64>>) -> Key<T> {
+pub(super) const fn spill<T>(place: Place<T, Option<u64>>) -> Key<T> {
     Key {
         path: "spill",
         doc: "Disk space for events that wait for it; 0B: none. Without it: `spill.size`, but none for `stdout`. 0B to 1TiB.",
@@ -470,4 +479,4 @@ pub static FILE: &[Key<FileSink>] = &[
 ];
 
 /// Sinks that people look for here.
-pub static LATER_SINKS: &[&str] = &["loki", "otlp", "open_falcon"];
+pub static LATER_SINKS: &[&str] = &["open_falcon"];

@@ -3,14 +3,15 @@
 use std::{fmt::Write, net::SocketAddrV4};
 
 use super::{
-    Config, FileSink, Module, Probe, Runtime, Sink, StdoutSink,
+    Config, FileSink, LokiSink, Module, OtlpSink, Probe, Runtime, Secret, Sink, StdoutSink,
     key::{CONFIG, FILE, FILE_PATH, Key, PROBE, STDOUT, Value},
     quantity::{show_percent, show_rate, show_size, show_time},
+    sink::{LOKI, OTLP},
 };
 
 const WIDTH: usize = 110;
 
-/// YAML that [`parse`](super::parse()) reads back as the same configuration. Each key stands below what it means; one that is not set is
+/// YAML that [`parse`](super::parse()) reads back as the same configuration, but for the values of headers, which are not shown. Each key stands below what it means; one that is not set is
 /// commented out, with an example.
 pub fn print(config: &Config) -> String {
     let mut config = config.clone();
@@ -62,7 +63,7 @@ fn probes(text: &mut String, list: &mut [Probe]) {
 /// The keys are explained at the first sink of a kind only.
 fn sinks(text: &mut String, list: &mut [Sink]) {
     text.push_str("sinks:\n");
-    let (mut stdouts, mut files) = (0, 0);
+    let (mut stdouts, mut files, mut lokis, mut otlps) = (0, 0, 0, 0);
     for sink in list {
         match sink {
             Sink::Stdout(sink) => {
@@ -75,13 +76,26 @@ fn sinks(text: &mut String, list: &mut [Sink]) {
                 written(FILE).for_each(|key| entry(text, key, 6, files == 0, sink));
                 files += 1;
             }
+            Sink::Loki(sink) => {
+                text.push_str("  - loki:\n");
+                written(LOKI).for_each(|key| entry(text, key, 6, lokis == 0, sink));
+                lokis += 1;
+            }
+            Sink::Otlp(sink) => {
+                text.push_str("  - otlp:\n");
+                written(OTLP).for_each(|key| entry(text, key, 6, otlps == 0, sink));
+                otlps += 1;
+            }
         }
     }
 }
 
-fn sample_sinks() -> [Sink; 2] {
+fn sample_sinks() -> [Sink; 4] {
     let path = FILE_PATH.into();
-    [Sink::Stdout(StdoutSink::default()), Sink::File(FileSink { path, ..FileSink::default() })]
+    let (mut loki, mut otlp) = (LokiSink::default(), OtlpSink::default());
+    (loki.remote.url, otlp.remote.url) = (LOKI[0].example.into(), OTLP[0].example.into());
+    let file = FileSink { path, ..FileSink::default() };
+    [Sink::Stdout(StdoutSink::default()), Sink::File(file), Sink::Loki(loki), Sink::Otlp(otlp)]
 }
 
 fn written<T>(table: &'static [Key<T>]) -> impl Iterator<Item = &'static Key<T>> {
@@ -112,6 +126,16 @@ fn shown<T>(value: &Value<T>, from: &mut T) -> Shown {
     let set = match value {
         Value::Section => return Shown::Section,
         Value::Text(place) => place(from).as_deref().map(plain_or_quoted),
+        Value::Bool(place) => Some(place(from).to_string()),
+        Value::Url(place) => Some(plain_or_quoted(place(from))),
+        Value::Protocol(place) => Some(place(from).as_str().to_owned()),
+        Value::Compression(place) => Some(place(from).as_str().to_owned()),
+        Value::Headers(place) if place(from).is_empty() => None,
+        Value::Headers(place) => {
+            let header =
+                |(name, _): &(String, Secret)| format!("{}: {}", plain_or_quoted(name), json(&Secret::SHOWN.into()));
+            Some(format!("{{ {} }}", place(from).iter().map(header).collect::<Vec<_>>().join(", ")))
+        }
         Value::Address(place) => Some(plain_or_quoted(&place(from).to_string())),
         Value::Path(place) => Some(plain_or_quoted(&place(from).to_string_lossy())),
         Value::OptionalPath(place) => place(from).as_deref().map(|path| plain_or_quoted(&path.to_string_lossy())),
@@ -133,8 +157,8 @@ fn shown<T>(value: &Value<T>, from: &mut T) -> Shown {
             Runtime::None => "none".to_owned(),
             Runtime::At(path) => plain_or_quoted(&path.to_string_lossy()),
         }),
-        Value::Labels(place) if place(from).is_empty() => None,
-        Value::Labels(place) => {
+        Value::Labels(place) | Value::StreamLabels(place) if place(from).is_empty() => None,
+        Value::Labels(place) | Value::StreamLabels(place) => {
             let label = |(name, key): &(String, String)| format!("{}: {}", plain_or_quoted(name), plain_or_quoted(key));
             Some(format!("{{ {} }}", place(from).iter().map(label).collect::<Vec<_>>().join(", ")))
         }

@@ -9,6 +9,8 @@ use super::{
         parse_percent, parse_rate, parse_size, parse_time, quoted, show_percent, show_rate, show_size, show_time,
         within,
     },
+    remote::url,
+    sink::{compression, protocol},
     yaml::{Entry, Fault, Kind, Node, Position},
 };
 use crate::{
@@ -92,6 +94,8 @@ impl Reader<'_> {
             (Value::Labels(place), Kind::Mapping(entries)) => {
                 *place(into) = entries.iter().filter_map(|entry| self.pod_label(&name, entry)).collect();
             }
+            (Value::StreamLabels(place), Kind::Mapping(entries)) => *place(into) = self.stream_labels(&name, entries),
+            (Value::Headers(place), Kind::Mapping(entries)) => *place(into) = self.headers(&name, entries),
             (Value::Sinks(place), Kind::List(nodes)) => *place(into) = self.sinks(&name, nodes),
             (Value::Compat(place), Kind::List(nodes)) => *place(into) = self.compat(&name, nodes),
             (Value::Tables(place), Kind::List(nodes)) => *place(into) = self.tables(&name, nodes),
@@ -176,6 +180,17 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
     let like = |message: String| format!("{message}; write it like `{}`", key.example);
     match &key.value {
         Value::Text(place) => *place(into) = Some(text("a text")?.to_owned()),
+        Value::Bool(place) => {
+            let Kind::Bool(yes) = &node.kind else { return Err(wrong("`true` or `false`,")) };
+            *place(into) = *yes;
+        }
+        Value::Url(place) => {
+            // It may have a password in it: nothing of it is told but by whoever looks for one.
+            let Kind::Text(text) = &node.kind else { return Err(like("must be a URL".to_owned())) };
+            *place(into) = url(text).map_err(like)?;
+        }
+        Value::Protocol(place) => *place(into) = protocol(text("`http` or `grpc`")?)?,
+        Value::Compression(place) => *place(into) = compression(text("`gzip` or `none`")?)?,
         Value::Address(place) => *place(into) = address(quantity("an address and port")?).map_err(like)?,
         Value::Path(place) => *place(into) = folder.join(text("a path")?),
         Value::OptionalPath(place) => *place(into) = Some(folder.join(text("a path")?)),
@@ -212,7 +227,9 @@ fn scalar<T>(key: &Key<T>, folder: &Path, node: &Node, into: &mut T) -> Result<(
         Value::Form(place) => *place(into) = form(text("`line` or `json`")?)?,
         Value::Probes(_) => return Err(wrong("a mapping of probe names")),
         Value::Sinks(_) => return Err(wrong("a list of sinks")),
-        Value::Labels(_) => return Err(wrong("a mapping of labels")),
+        Value::Labels(_) | Value::StreamLabels(_) => return Err(wrong("a mapping of labels")),
+        // Whatever is there may be a secret.
+        Value::Headers(_) => return Err(like("must be a mapping of names and values".to_owned())),
         Value::Runtime(place) => *place(into) = runtime(text("`auto`, `none` or a socket")?, folder)?,
         Value::Compat(_) => return Err(wrong("a list of other systems")),
         Value::Tables(_) => return Err(wrong("a list of tables")),
@@ -289,12 +306,12 @@ fn known_here<T>(table: &'static [Key<T>], section: &str) -> String {
     names(table, section).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn joined(section: &str, key: &str) -> String {
+pub(super) fn joined(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
 /// Where `key` stands in a mapping; where the mapping stands if it is not there.
-fn position_of(node: &Node, key: &str) -> Position {
+pub(super) fn position_of(node: &Node, key: &str) -> Position {
     match &node.kind {
         Kind::Mapping(entries) => entries.iter().find(|entry| entry.key == key).map_or(node.at, |entry| entry.at),
         _ => node.at,

@@ -1,5 +1,8 @@
 //! Where events go.
 
+mod loki;
+mod otlp;
+
 use super::{
     key::{FILE, FILE_PATH, LATER_SINKS, STDOUT},
     quantity::quoted,
@@ -9,19 +12,32 @@ use super::{
 use crate::nearest::did_you_mean;
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
+pub use loki::{LOKI, LOKI_LABELS, LOKI_PUSH, LokiSink};
+pub use otlp::{Compression, OTLP, OTLP_LOGS, OtlpSink, Protocol};
+pub(super) use otlp::{compression, protocol};
+
 /// One entry under `sinks`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
     Stdout(StdoutSink),
     File(FileSink),
+    Loki(LokiSink),
+    Otlp(OtlpSink),
 }
 
 impl Sink {
+    /// Whether events go there.
+    pub fn takes_events(&self) -> bool {
+        !matches!(self, Self::Otlp(OtlpSink { logs: false, .. }))
+    }
+
     /// As in the file.
     pub fn kind(&self) -> &'static str {
         match self {
             Sink::Stdout(_) => "stdout",
             Sink::File(_) => "file",
+            Sink::Loki(_) => "loki",
+            Sink::Otlp(_) => "otlp",
         }
     }
 
@@ -29,6 +45,8 @@ impl Sink {
         match self {
             Sink::Stdout(sink) => &sink.common,
             Sink::File(sink) => &sink.common,
+            Sink::Loki(sink) => &sink.common,
+            Sink::Otlp(sink) => &sink.common,
         }
     }
 
@@ -130,7 +148,8 @@ impl Default for FileSink {
     }
 }
 
-const NAMES: [&str; 2] = ["stdout", "file"];
+const NAMES: [&str; 4] = ["stdout", "file", "loki", "otlp"];
+const THERE_ARE: &str = "there are `stdout`, `file`, `loki` and `otlp`";
 
 impl Reader<'_> {
     /// The list under `sinks`, which is called `name` in messages.
@@ -182,6 +201,8 @@ impl Reader<'_> {
                 Some(Sink::Stdout(sink))
             }
             "file" => Some(Sink::File(self.file_sink(&inside, entry))),
+            "loki" => Some(Sink::Loki(self.loki(&inside, entry))),
+            "otlp" => Some(Sink::Otlp(self.otlp(&inside, entry))),
             unknown => {
                 self.fault(entry.at, unknown_sink(name, unknown));
                 None
@@ -215,9 +236,9 @@ fn check_name(name: &str) -> Result<(), String> {
 
 fn unknown_sink(name: &str, unknown: &str) -> String {
     if LATER_SINKS.contains(&unknown) {
-        return format!("the sink `{unknown}` is not in this release; there are `stdout` and `file`");
+        return format!("the sink `{unknown}` is not in this release; {THERE_ARE}");
     }
     let near = did_you_mean(unknown, NAMES);
-    let help = if near.is_empty() { "; there are `stdout` and `file`" } else { &near };
+    let help = if near.is_empty() { format!("; {THERE_ARE}") } else { near };
     format!("unknown sink {} in `{name}`{help}", quoted(unknown))
 }

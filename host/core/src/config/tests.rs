@@ -156,7 +156,7 @@ collection:
 sinks:
   - stdout: { from: json }
   - fiel: {}
-  - loki: { url: x }
+  - open_falcon: { url: x }
   - { stdout: {}, file: {} }
   - stdout
   - file:
@@ -181,7 +181,7 @@ cache_folder:
             "netsonde.yaml:13:12: `collection.timeout`: must be a time such as `5s`; found a list",
             "netsonde.yaml:15:15: unknown key `from` in `sinks.stdout`; did you mean `form`?",
             "netsonde.yaml:16:5: unknown sink `fiel` in `sinks`; did you mean `file`?",
-            "netsonde.yaml:17:5: the sink `loki` is not in this release; there are `stdout` and `file`",
+            "netsonde.yaml:17:5: the sink `open_falcon` is not in this release; there are `stdout`, `file`, `loki` and `otlp`",
             "netsonde.yaml:18:5: each item of `sinks` is one sink, such as `- stdout: { form: line }`; found 2 keys",
             "netsonde.yaml:19:5: each item of `sinks` is one sink, such as `- stdout: { form: line }`; found the text `stdout`",
             "netsonde.yaml:20:5: `sinks.file` has no `path`; give it one, such as `path: /var/log/netsonde/events.jsonl`",
@@ -235,7 +235,7 @@ fn one_error_says_what_was_found_and_what_is_right() {
         ("sinks: { stdout: {} }", "must be a list of sinks such as `[{ stdout: { form: line } }]`; found a mapping"),
         ("sinks:", "`sinks` has no value"),
         ("sinks: [{}]", "one sink, such as `- stdout: { form: line }`; found a mapping"),
-        ("sinks: [{ kafka: {} }]", "unknown sink `kafka` in `sinks`; there are `stdout` and `file`"),
+        ("sinks: [{ kafka: {} }]", "unknown sink `kafka` in `sinks`; there are `stdout`, `file`, `loki` and `otlp`"),
         (
             "sinks: [{ file: { path: a } }, { file: { path: b } }]",
             "two sinks are called `file`; give one of them a `name`",
@@ -308,12 +308,16 @@ fn the_printed_default_explains_every_key() {
         "# sinks:",
         "#       form: line",
         "#       path: /var/log/netsonde/events.jsonl",
+        "#       url: \"http://loki:3100\"",
+        "#       # tenant: ops",
+        "#         insecure_skip_verify: false",
+        "#       protocol: http",
     ] {
         assert!(text.lines().any(|line| line.starts_with(key)), "{key} is missing:\n{text}");
     }
     let commented_in: String = text.lines().map(|line| format!("{}\n", uncommented(line))).collect();
     let examples = read(&commented_in).expect("the examples are right");
-    assert_eq!((examples.probes.map(|probes| probes.len()), examples.sinks.len()), (Some(1), 2));
+    assert_eq!((examples.probes.map(|probes| probes.len()), examples.sinks.len()), (Some(1), 4));
 }
 
 /// A commented-out key comes in; prose stays a comment.
@@ -382,7 +386,45 @@ fn sink() -> impl Strategy<Value = Sink> {
         ("/[ -~]{8,20}", form(), spill(), rotate).prop_map(move |(path, form, spill, rotate)| {
             Sink::File(FileSink { common: common(spill), path: path.into(), form, rotate })
         }),
+        (remote(), prop::option::of("[ -~é☃]{1,20}"), form(), labels(), spill()).prop_map(
+            move |(remote, tenant, form, labels, spill)| {
+                Sink::Loki(LokiSink { common: common(spill), remote, tenant, form, labels })
+            },
+        ),
+        (remote(), any::<bool>(), any::<bool>(), any::<bool>(), spill()).prop_map(
+            move |(remote, grpc, gzip, logs, spill)| {
+                let protocol =
+                    if grpc && remote.url.matches('/').count() == 2 { Protocol::Grpc } else { Protocol::Http };
+                let compression = if gzip { Compression::Gzip } else { Compression::None };
+                Sink::Otlp(OtlpSink { common: common(spill), remote, protocol, compression, logs })
+            }
+        ),
     ]
+}
+
+fn labels() -> impl Strategy<Value = Vec<(String, String)>> {
+    prop::collection::btree_map("[a-z][a-z0-9_]{9,12}", "[ -~é☃]{1,20}", 0..4).prop_map(|map| map.into_iter().collect())
+}
+
+prop_compose! {
+    /// Without headers: their values are not printed.
+    fn remote()(
+        host in "https://([a-z]{1,9}|\\[::1\\])(:[1-9][0-9]{0,3})?(/[a-z%.]{1,9}){0,2}",
+        user in prop::option::of(("[ -~é☃]{1,20}", "/[ -~]{0,20}")),
+        token in "/[ -~]{0,20}",
+        ca in prop::option::of("/[ -~]{0,20}"),
+        pair in prop::option::of("/[ -~]{0,20}"),
+        server_name in prop::option::of("[a-z.]{1,9}"),
+        insecure_skip_verify in any::<bool>(),
+        timeout in 100u64..=300_000,
+    ) -> Remote {
+        let (username, password_file) = user.map(|(name, file)| (name, PathBuf::from(file))).unzip();
+        let token_file = username.is_none().then(|| token.into());
+        let (cert, key) = (pair.clone().map(PathBuf::from), pair.map(PathBuf::from));
+        let tls = Tls { ca: ca.map(PathBuf::from), cert, key, server_name, insecure_skip_verify };
+        let timeout = Duration::from_millis(timeout);
+        Remote { url: host, username, password_file, token_file, headers: Vec::new(), tls, timeout }
+    }
 }
 
 /// With a name for each.
@@ -392,6 +434,8 @@ fn sinks() -> impl Strategy<Value = Vec<Sink>> {
             let common = match sink {
                 Sink::Stdout(sink) => &mut sink.common,
                 Sink::File(sink) => &mut sink.common,
+                Sink::Loki(sink) => &mut sink.common,
+                Sink::Otlp(sink) => &mut sink.common,
             };
             common.name = Some(format!("s-{index}"));
         }
@@ -489,6 +533,113 @@ fn sockets_are_named_as_the_kubelet_names_them_too() {
     ] {
         let errors = read(text).unwrap_err();
         assert!(errors.len() == 1 && errors[0].to_string().contains(told), "{text}: {errors:?}");
+    }
+}
+
+#[test]
+fn sinks_over_the_network_are_read_whole() {
+    let text = "\
+sinks:
+  - loki:
+      url: https://loki.example.com/loki/api/v1/push
+      tenant: ops
+      form: line
+      labels: { job: nodes, cluster: prod }
+      username: me
+      password_file: password
+      tls: { ca: ca.pem, cert: c.pem, key: c.key, server_name: gateway }
+      headers: { X-Region: hunter2 }
+      timeout: 3s
+  - otlp: { url: 'http://[::1]:4317/', protocol: grpc, compression: none, token_file: /token, logs: false }
+";
+    let path = |name: &str| Some(PathBuf::from(format!("/etc/netsonde/{name}")));
+    let config = read(text).unwrap();
+    let loki = LokiSink {
+        common: Common::default(),
+        remote: Remote {
+            url: "https://loki.example.com".into(),
+            username: Some("me".into()),
+            password_file: path("password"),
+            token_file: None,
+            headers: vec![("X-Region".into(), Secret::new("hunter2"))],
+            tls: Tls {
+                ca: path("ca.pem"),
+                cert: path("c.pem"),
+                key: path("c.key"),
+                server_name: Some("gateway".into()),
+                insecure_skip_verify: false,
+            },
+            timeout: Duration::from_secs(3),
+        },
+        tenant: Some("ops".into()),
+        form: Form::Line,
+        labels: vec![("job".into(), "nodes".into()), ("cluster".into(), "prod".into())],
+    };
+    let otlp = OtlpSink {
+        common: Common::default(),
+        remote: Remote { url: "http://[::1]:4317".into(), token_file: Some("/token".into()), ..Remote::default() },
+        protocol: Protocol::Grpc,
+        compression: Compression::None,
+        logs: false,
+    };
+    assert_eq!(config.sinks, [Sink::Loki(loki), Sink::Otlp(otlp)]);
+    for shown in [print(&config), format!("{config:?}")] {
+        assert!(shown.contains("X-Region") && shown.contains("***") && !shown.contains("hunter2"), "{shown}");
+    }
+    let again = errors(&print(&config));
+    assert!(again.len() == 1 && again[0].contains("write the value itself"), "{again:?}");
+}
+
+#[test]
+fn what_is_wrong_in_a_sink_over_the_network_is_told_and_no_secret_with_it() {
+    let wrong = [
+        ("loki: {}", "`sinks.loki` has no `url`; give it one, such as `url: http://loki:3100`"),
+        ("otlp:", "`sinks.otlp` has no `url`"),
+        ("loki: { url: 'loki:3100' }", "neither `http://` nor `https://`; write it like `http://loki:3100`"),
+        ("loki: { url: 'http://a:hunter2@loki' }", "do not belong into a URL"),
+        ("loki: { url: 5 }", "`sinks.loki.url`: must be a URL; write it like"),
+        ("otlp: { endpoint: 'http://a' }", "`sinks.otlp.endpoint` is no key here: it is called `url`"),
+        ("loki: { url: 'http://a', password: hunter2 }", "`sinks.loki.password` is no key: many may read"),
+        ("loki: { url: 'http://a', username: me }", "has a `username`, but no `password_file`"),
+        ("loki: { url: 'http://a', password_file: p }", "has a `password_file`, but no `username`"),
+        ("loki: { url: 'http://a', username: me, password_file: p, token_file: t }", "one of both is right"),
+        ("loki: { url: 'http://a', token_file: t, headers: { authorization: hunter2 } }", "one of both is right"),
+        ("loki: { url: 'https://a', tls: { cert: c } }", "has one of `cert` and `key`"),
+        ("loki: { url: 'http://a', tls: { ca: c } }", "of no use with an `http` URL"),
+        ("loki: { url: 'https://a', tls: { verify: false } }", "unknown key `verify` in `sinks.loki.tls`"),
+        (
+            "loki: { url: 'https://a', tls: { insecure_skip_verify: 'yes' } }",
+            "must be `true` or `false`, such as `false`",
+        ),
+        ("loki: { url: 'http://a', headers: hunter2 }", "`sinks.loki.headers`: must be a mapping of names and values"),
+        (
+            "loki: { url: 'http://a', headers: { X-Key: \"hunter2\\n\" } }",
+            "`sinks.loki.headers.X-Key` must be a text of visible",
+        ),
+        ("loki: { url: 'http://a', headers: { X-Key: [hunter2] } }", "must be a text of visible ASCII"),
+        ("loki: { url: 'http://a', headers: { X-Key: 5 } }", "put it into quotes"),
+        ("loki: { url: 'http://a', headers: { Host: hunter2 } }", "`Host` is no header that can be set here"),
+        ("loki: { url: 'http://a', headers: { 'X Key': hunter2 } }", "`X Key` is no header"),
+        ("loki: { url: 'http://a', headers: { X-Key: a, x-key: hunter2 } }", "is there twice"),
+        ("loki: { url: 'http://a', labels: { node: a } }", "each stream has the label `node` by itself"),
+        ("loki: { url: 'http://a', labels: { a-b: a } }", "`a-b` is no name for a label"),
+        ("loki: { url: 'http://a', labels: { a: 5 } }", "`sinks.loki.labels.a`: must be a text of 1 to 256 bytes"),
+        (
+            "loki: { url: 'http://a', labels: { a: a, b: b, c: c, d: d, e: e, f: f, g: g, h: h, i: i, j: j } }",
+            "more than 8 labels",
+        ),
+        ("loki: { url: 'http://a', timeout: 1h }", "1h is out of bounds"),
+        ("loki: { url: 'http://a', form: jsn }", "did you mean `json`"),
+        (
+            "otlp: { url: 'http://a', protocol: https }",
+            "there is no protocol `https`; it is `http` or `grpc`; did you mean",
+        ),
+        ("otlp: { url: 'http://a/b', protocol: grpc }", "`sinks.otlp.url` has a path, for which gRPC has no use"),
+        ("otlp: { url: 'http://a', compression: zstd }", "there is no compression `zstd`; it is `none` or `gzip`"),
+    ];
+    for (sink, told) in wrong {
+        let errors = errors(&format!("sinks: [{{ {sink} }}]"));
+        assert!(errors.len() == 1 && errors[0].contains(told) && !errors[0].contains("hunter2"), "{sink}: {errors:?}");
     }
 }
 
