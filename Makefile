@@ -22,6 +22,7 @@ setup:
 	tools/install-wasm-std.sh
 	tools/install-packages.sh
 	tools/install-rotel.sh
+	tools/install-victoria-metrics.sh
 
 run:
 	tools/install-wasm-std.sh

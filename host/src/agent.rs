@@ -33,6 +33,7 @@ use crate::{
         limits::Limits,
         module::Source,
     },
+    push::{self, PageSource},
     scope::cgroup::Cgroups,
     sink::{self, Sinks},
     source::{
@@ -159,6 +160,7 @@ impl Agent {
             .map_err(|source| StartError::Thread { name: "collector", source })?;
 
         let pages = Arc::new(AgentPages::new(shared.clone(), runtimes, requests, rhythm.timeout, node_name(config)));
+        start_pushes(config, &pages, &shared)?;
         Ok(Self { address, listener, pages, shared, dumps: bursts, drain: config.drain })
     }
 
@@ -198,6 +200,17 @@ impl Agent {
             );
         }
     }
+}
+
+/// Starts to push metrics to wherever the configuration says.
+fn start_pushes(config: &Config, pages: &Arc<AgentPages>, shared: &Shared) -> Result<(), StartError> {
+    let (pages, counts) = (pages.clone(), shared.board().figures.pushes.clone());
+    let source: PageSource = Arc::new(move |wait| pages.pushed(wait).map_err(|error| error.to_string()));
+    for target in push::targets(config, &node_name(config)) {
+        push::start(target, source.clone(), counts.clone())
+            .map_err(|source| StartError::Thread { name: "push", source })?;
+    }
+    Ok(())
 }
 
 /// Where the configuration says that the kernel is.

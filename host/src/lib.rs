@@ -8,6 +8,7 @@ pub mod cli;
 pub mod doctor;
 pub mod http;
 pub mod probe;
+pub mod push;
 pub mod scope;
 pub mod sink;
 pub mod source;

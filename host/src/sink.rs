@@ -134,15 +134,16 @@ impl SinkError {
     }
 }
 
-/// The sink that the configuration speaks of.
-pub fn of(config: &config::Sink) -> Box<dyn Sink> {
+/// The sink that the configuration speaks of, if events go there.
+pub fn of(config: &config::Sink) -> Option<Box<dyn Sink>> {
     let name = config.name();
-    match config {
+    Some(match config {
         config::Sink::Stdout(sink) => Box::new(stdout::Stdout::new(name, sink.form)),
         config::Sink::File(sink) => Box::new(file::File::new(name, sink)),
         config::Sink::Loki(sink) => Box::new(loki::Loki::new(name, sink)),
-        config::Sink::Otlp(sink) => Box::new(otlp::Otlp::new(name, sink)),
-    }
+        config::Sink::Otlp(sink) if sink.logs => Box::new(otlp::Otlp::new(name, sink)),
+        config::Sink::Otlp(_) | config::Sink::OpenFalcon(_) => return None,
+    })
 }
 
 /// All sinks of the configuration, each with its spill. Says so if one that is no more has left events there.
@@ -151,7 +152,7 @@ pub fn all(config: &Config) -> Vec<(Box<dyn Sink>, Option<spill::Settings>)> {
     let with_spill = |sink: &config::Sink| {
         let size = sink.common().spill.unwrap_or(*size);
         let settings = spill::Settings { folder: folder.clone(), size, max_age: *max_age };
-        (of(sink), (size > 0).then_some(settings))
+        Some((of(sink)?, (size > 0).then_some(settings)))
     };
     let names: Vec<&str> = config.sinks.iter().map(config::Sink::name).collect();
     for name in spill::left_behind(folder, &names) {
@@ -161,7 +162,7 @@ pub fn all(config: &Config) -> Vec<(Box<dyn Sink>, Option<spill::Settings>)> {
             place.display()
         );
     }
-    config.sinks.iter().filter(|sink| sink.takes_events()).map(with_spill).collect()
+    config.sinks.iter().filter_map(with_spill).collect()
 }
 
 /// Writes events into `text`, whose content goes.

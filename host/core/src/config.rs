@@ -24,8 +24,8 @@ pub use print::print;
 pub use quantity::parse_time;
 pub use remote::{Remote, Secret, Tls};
 pub use sink::{
-    Common, Compression, FileSink, Form, LOKI_LABELS, LOKI_PUSH, LokiSink, OTLP_LOGS, OtlpSink, Protocol, Rotate, Sink,
-    Spill, StdoutSink,
+    Common, Compression, FALCON_PUSH, FileSink, Form, LOKI_LABELS, LOKI_PUSH, LokiSink, OTLP_LOGS, OTLP_METRICS,
+    OpenFalconSink, OtlpSink, Protocol, Rotate, Sink, Spill, StdoutSink,
 };
 pub use word::{Compat, GUARDED_TABLES};
 

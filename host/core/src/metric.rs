@@ -2,8 +2,10 @@
 
 pub mod exemplar;
 pub mod exposition;
+pub mod falcon;
 pub mod family;
 pub mod format;
 pub mod histogram;
+pub mod parse;
 pub mod registry;
 pub mod value;

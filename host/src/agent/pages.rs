@@ -8,7 +8,10 @@ use super::{
     pods::Runtimes,
     slot::Health,
 };
-use crate::http::{Content, Page, Pages, gzip, index::Index, query::EventsQuery};
+use crate::{
+    http::{Content, Page, Pages, gzip, index::Index, query::EventsQuery},
+    push,
+};
 use netsonde_core::metric::format::Format;
 use serde_json::{Value, json};
 use std::{
@@ -18,6 +21,7 @@ use std::{
         Arc,
         mpsc::{SyncSender, TrySendError},
     },
+    thread,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -65,18 +69,44 @@ impl AgentPages {
     /// # Errors
     /// If it does not end within `wait`.
     pub async fn collect(&self, wait: Duration, scrape: bool) -> Result<(), NotCollected> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request { deadline: Instant::now() + wait, scrape, reply };
-        self.requests.try_send(Message::Collect(request)).map_err(|error| match error {
-            TrySendError::Full(_) => NotCollected::TooMany,
-            TrySendError::Disconnected(_) => NotCollected::Ended,
-        })?;
+        let answer = self.ask(wait, scrape)?;
         // The collection itself keeps the deadline; a little later its page is still of use.
         match tokio::time::timeout(wait + wait / 10, answer).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(NotCollected::Ended),
             Err(_) => Err(NotCollected::Late(wait)),
         }
+    }
+
+    /// What is returned comes when the collection has ended.
+    fn ask(&self, wait: Duration, scrape: bool) -> Result<oneshot::Receiver<()>, NotCollected> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { deadline: Instant::now() + wait, scrape, reply };
+        self.requests.try_send(Message::Collect(request)).map_err(|error| match error {
+            TrySendError::Full(_) => NotCollected::TooMany,
+            TrySendError::Disconnected(_) => NotCollected::Ended,
+        })?;
+        Ok(answer)
+    }
+
+    /// A page in OpenMetrics, made as for a scrape, for whoever pushes it. Not for a thread that serves others: it waits.
+    ///
+    /// # Errors
+    /// If there is no collection; that ends within `wait`.
+    pub fn pushed(&self, wait: Duration) -> Result<Vec<u8>, NotCollected> {
+        // Before the first one the probes are loading: whoever has waited for that in the queue gets an empty page.
+        let until = Instant::now() + wait;
+        while !self.shared.board().figures.has_collected() {
+            if Instant::now() >= until {
+                return Err(NotCollected::Late(wait));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        // The collector keeps the deadline.
+        self.ask(wait.min(self.timeout), true)?.blocking_recv().map_err(|_| NotCollected::Ended)?;
+        let sources = self.runtimes.now();
+        let accounts = self.shared.accounts();
+        Ok(self.shared.board().page(Format::OpenMetrics1_0_0(None), &accounts, &sources))
     }
 
     async fn metrics_page(&self, accept: Option<String>, timeout: Option<Duration>, compress: bool) -> Page {
@@ -133,10 +163,13 @@ impl Pages for AgentPages {
         let board = self.shared.board();
         let probes: Vec<Value> = board.status.iter().map(probe_json).collect();
         let failed = |failed: &Failed| json!({ "netns": failed.netns, "why": failed.why });
+        let pushes: Vec<Value> =
+            board.figures.pushes.now().iter().map(|(sink, figures)| push_json(sink, figures)).collect();
         json!({
             "node": self.node,
             "version": env!("CARGO_PKG_VERSION"),
             "probes": probes,
+            "pushes": pushes,
             "namespaces": {
                 "found": board.figures.namespaces,
                 "failed": board.failed.iter().map(failed).collect::<Vec<_>>(),
@@ -190,6 +223,17 @@ impl Pages for AgentPages {
     fn refused_connection(&self) {
         self.shared.board().figures.refused_connections += 1;
     }
+}
+
+fn push_json(sink: &str, figures: &push::Figures) -> Value {
+    json!({
+        "sink": sink,
+        "attempts": figures.pushes,
+        "samples": figures.samples,
+        "dropped": figures.dropped,
+        "waiting": figures.waiting,
+        "why": if figures.last_error.is_empty() { Value::Null } else { figures.last_error.clone().into() },
+    })
 }
 
 fn probe_json(status: &Status) -> Value {

@@ -4,9 +4,11 @@ mod hooks;
 pub mod ledger;
 mod passes;
 mod pods;
+mod pushes;
 
 use super::process;
 use crate::{
+    push,
     scope::watch::SourceState,
     sink::{Counts, SinkFigures},
     source::{hook, iter::Passed},
@@ -101,6 +103,8 @@ pub struct Figures {
     collected: Option<Instant>,
     hooks: HookFigures,
     passes: PassFigures,
+    /// Shared with those who push.
+    pub pushes: Arc<push::Counts>,
     /// Network namespaces that were found, and those of them that could not be read in the last collection.
     pub namespaces: usize,
     pub failed_namespaces: usize,
@@ -120,6 +124,7 @@ impl Default for Figures {
             collected: None,
             hooks: HookFigures::default(),
             passes: PassFigures::default(),
+            pushes: Arc::default(),
             namespaces: 0,
             failed_namespaces: 0,
             hidden: 0,
@@ -190,6 +195,7 @@ impl Figures {
         page.family("netsonde_events_waiting", Gauge, "", "Events that wait for the name of a pod")
             .sample(&[], waiting as u64);
         pods::write(sources, page);
+        pushes::write(&self.pushes.now(), page);
         self.hooks.write(page);
         self.passes.write(page);
         let mut dropped = page.family(

@@ -264,7 +264,8 @@ pub static CONFIG: &[Key<Config>] = &[
     },
     Key {
         path: "sinks",
-        doc: "Where events go, besides the pages of the agent itself: a list, of `stdout`, `file`, `loki` and `otlp`.",
+        doc: "Where events go, besides the pages of the agent itself: a list, of `stdout`, `file`, `loki` and `otlp`. To `otlp` and `open_falcon` \
+              metrics are pushed.",
         example: "[{ stdout: { form: line } }]",
         value: Value::Sinks(|c| &mut c.sinks),
     },
@@ -477,6 +478,3 @@ pub static FILE: &[Key<FileSink>] = &[
     name(|s| &mut s.common.name, "audit"),
     spill(|s| &mut s.common.spill),
 ];
-
-/// Sinks that people look for here.
-pub static LATER_SINKS: &[&str] = &["open_falcon"];

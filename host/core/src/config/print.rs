@@ -3,10 +3,10 @@
 use std::{fmt::Write, net::SocketAddrV4};
 
 use super::{
-    Config, FileSink, LokiSink, Module, OtlpSink, Probe, Runtime, Secret, Sink, StdoutSink,
+    Config, FileSink, LokiSink, Module, OpenFalconSink, OtlpSink, Probe, Runtime, Secret, Sink, StdoutSink,
     key::{CONFIG, FILE, FILE_PATH, Key, PROBE, STDOUT, Value},
     quantity::{show_percent, show_rate, show_size, show_time},
-    sink::{LOKI, OTLP},
+    sink::{LOKI, OPEN_FALCON, OTLP},
 };
 
 const WIDTH: usize = 110;
@@ -63,7 +63,7 @@ fn probes(text: &mut String, list: &mut [Probe]) {
 /// The keys are explained at the first sink of a kind only.
 fn sinks(text: &mut String, list: &mut [Sink]) {
     text.push_str("sinks:\n");
-    let (mut stdouts, mut files, mut lokis, mut otlps) = (0, 0, 0, 0);
+    let (mut stdouts, mut files, mut lokis, mut otlps, mut falcons) = (0, 0, 0, 0, 0);
     for sink in list {
         match sink {
             Sink::Stdout(sink) => {
@@ -86,16 +86,24 @@ fn sinks(text: &mut String, list: &mut [Sink]) {
                 written(OTLP).for_each(|key| entry(text, key, 6, otlps == 0, sink));
                 otlps += 1;
             }
+            Sink::OpenFalcon(sink) => {
+                text.push_str("  - open_falcon:\n");
+                written(OPEN_FALCON).for_each(|key| entry(text, key, 6, falcons == 0, sink));
+                falcons += 1;
+            }
         }
     }
 }
 
-fn sample_sinks() -> [Sink; 4] {
+fn sample_sinks() -> [Sink; 5] {
     let path = FILE_PATH.into();
     let (mut loki, mut otlp) = (LokiSink::default(), OtlpSink::default());
     (loki.remote.url, otlp.remote.url) = (LOKI[0].example.into(), OTLP[0].example.into());
     let file = FileSink { path, ..FileSink::default() };
-    [Sink::Stdout(StdoutSink::default()), Sink::File(file), Sink::Loki(loki), Sink::Otlp(otlp)]
+    let mut falcon = OpenFalconSink::default();
+    falcon.remote.url = OPEN_FALCON[0].example.into();
+    let stdout = Sink::Stdout(StdoutSink::default());
+    [stdout, Sink::File(file), Sink::Loki(loki), Sink::Otlp(otlp), Sink::OpenFalcon(falcon)]
 }
 
 fn written<T>(table: &'static [Key<T>]) -> impl Iterator<Item = &'static Key<T>> {

@@ -1,10 +1,11 @@
 //! Where events go.
 
 mod loki;
+mod open_falcon;
 mod otlp;
 
 use super::{
-    key::{FILE, FILE_PATH, LATER_SINKS, STDOUT},
+    key::{FILE, FILE_PATH, STDOUT},
     quantity::quoted,
     read::Reader,
     yaml::{Entry, Kind, Node},
@@ -13,7 +14,8 @@ use crate::nearest::did_you_mean;
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 pub use loki::{LOKI, LOKI_LABELS, LOKI_PUSH, LokiSink};
-pub use otlp::{Compression, OTLP, OTLP_LOGS, OtlpSink, Protocol};
+pub use open_falcon::{FALCON_PUSH, OPEN_FALCON, OpenFalconSink};
+pub use otlp::{Compression, OTLP, OTLP_LOGS, OTLP_METRICS, OtlpSink, Protocol};
 pub(super) use otlp::{compression, protocol};
 
 /// One entry under `sinks`.
@@ -23,14 +25,10 @@ pub enum Sink {
     File(FileSink),
     Loki(LokiSink),
     Otlp(OtlpSink),
+    OpenFalcon(OpenFalconSink),
 }
 
 impl Sink {
-    /// Whether events go there.
-    pub fn takes_events(&self) -> bool {
-        !matches!(self, Self::Otlp(OtlpSink { logs: false, .. }))
-    }
-
     /// As in the file.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -38,6 +36,7 @@ impl Sink {
             Sink::File(_) => "file",
             Sink::Loki(_) => "loki",
             Sink::Otlp(_) => "otlp",
+            Sink::OpenFalcon(_) => "open_falcon",
         }
     }
 
@@ -47,6 +46,7 @@ impl Sink {
             Sink::File(sink) => &sink.common,
             Sink::Loki(sink) => &sink.common,
             Sink::Otlp(sink) => &sink.common,
+            Sink::OpenFalcon(sink) => &sink.common,
         }
     }
 
@@ -148,8 +148,8 @@ impl Default for FileSink {
     }
 }
 
-const NAMES: [&str; 4] = ["stdout", "file", "loki", "otlp"];
-const THERE_ARE: &str = "there are `stdout`, `file`, `loki` and `otlp`";
+const NAMES: [&str; 5] = ["stdout", "file", "loki", "otlp", "open_falcon"];
+const THERE_ARE: &str = "there are `stdout`, `file`, `loki`, `otlp` and `open_falcon`";
 
 impl Reader<'_> {
     /// The list under `sinks`, which is called `name` in messages.
@@ -203,6 +203,7 @@ impl Reader<'_> {
             "file" => Some(Sink::File(self.file_sink(&inside, entry))),
             "loki" => Some(Sink::Loki(self.loki(&inside, entry))),
             "otlp" => Some(Sink::Otlp(self.otlp(&inside, entry))),
+            "open_falcon" => Some(Sink::OpenFalcon(self.open_falcon(&inside, entry))),
             unknown => {
                 self.fault(entry.at, unknown_sink(name, unknown));
                 None
@@ -235,9 +236,6 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 fn unknown_sink(name: &str, unknown: &str) -> String {
-    if LATER_SINKS.contains(&unknown) {
-        return format!("the sink `{unknown}` is not in this release; {THERE_ARE}");
-    }
     let near = did_you_mean(unknown, NAMES);
     let help = if near.is_empty() { format!("; {THERE_ARE}") } else { near };
     format!("unknown sink {} in `{name}`{help}", quoted(unknown))

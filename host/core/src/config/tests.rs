@@ -156,7 +156,7 @@ collection:
 sinks:
   - stdout: { from: json }
   - fiel: {}
-  - open_falcon: { url: x }
+  - open_falcon: { step: 90500ms, url: 'http://a' }
   - { stdout: {}, file: {} }
   - stdout
   - file:
@@ -181,7 +181,7 @@ cache_folder:
             "netsonde.yaml:13:12: `collection.timeout`: must be a time such as `5s`; found a list",
             "netsonde.yaml:15:15: unknown key `from` in `sinks.stdout`; did you mean `form`?",
             "netsonde.yaml:16:5: unknown sink `fiel` in `sinks`; did you mean `file`?",
-            "netsonde.yaml:17:5: the sink `open_falcon` is not in this release; there are `stdout`, `file`, `loki` and `otlp`",
+            "netsonde.yaml:17:5: `sinks.open_falcon.step` has a fraction of a second; open-falcon knows whole ones",
             "netsonde.yaml:18:5: each item of `sinks` is one sink, such as `- stdout: { form: line }`; found 2 keys",
             "netsonde.yaml:19:5: each item of `sinks` is one sink, such as `- stdout: { form: line }`; found the text `stdout`",
             "netsonde.yaml:20:5: `sinks.file` has no `path`; give it one, such as `path: /var/log/netsonde/events.jsonl`",
@@ -235,7 +235,10 @@ fn one_error_says_what_was_found_and_what_is_right() {
         ("sinks: { stdout: {} }", "must be a list of sinks such as `[{ stdout: { form: line } }]`; found a mapping"),
         ("sinks:", "`sinks` has no value"),
         ("sinks: [{}]", "one sink, such as `- stdout: { form: line }`; found a mapping"),
-        ("sinks: [{ kafka: {} }]", "unknown sink `kafka` in `sinks`; there are `stdout`, `file`, `loki` and `otlp`"),
+        (
+            "sinks: [{ kafka: {} }]",
+            "unknown sink `kafka` in `sinks`; there are `stdout`, `file`, `loki`, `otlp` and `open_falcon`",
+        ),
         (
             "sinks: [{ file: { path: a } }, { file: { path: b } }]",
             "two sinks are called `file`; give one of them a `name`",
@@ -312,12 +315,14 @@ fn the_printed_default_explains_every_key() {
         "#       # tenant: ops",
         "#         insecure_skip_verify: false",
         "#       protocol: http",
+        "#       # metrics: 15s",
+        "#       step: 1m",
     ] {
         assert!(text.lines().any(|line| line.starts_with(key)), "{key} is missing:\n{text}");
     }
     let commented_in: String = text.lines().map(|line| format!("{}\n", uncommented(line))).collect();
     let examples = read(&commented_in).expect("the examples are right");
-    assert_eq!((examples.probes.map(|probes| probes.len()), examples.sinks.len()), (Some(1), 4));
+    assert_eq!((examples.probes.map(|probes| probes.len()), examples.sinks.len()), (Some(1), 5));
 }
 
 /// A commented-out key comes in; prose stays a comment.
@@ -391,12 +396,19 @@ fn sink() -> impl Strategy<Value = Sink> {
                 Sink::Loki(LokiSink { common: common(spill), remote, tenant, form, labels })
             },
         ),
-        (remote(), any::<bool>(), any::<bool>(), any::<bool>(), spill()).prop_map(
-            move |(remote, grpc, gzip, logs, spill)| {
+        (remote(), any::<[bool; 3]>(), prop::option::of(1u64..=3600), spill()).prop_map(
+            move |(remote, [grpc, gzip, logs], metrics, spill)| {
                 let protocol =
                     if grpc && remote.url.matches('/').count() == 2 { Protocol::Grpc } else { Protocol::Http };
                 let compression = if gzip { Compression::Gzip } else { Compression::None };
-                Sink::Otlp(OtlpSink { common: common(spill), remote, protocol, compression, logs })
+                let metrics = metrics.map(Duration::from_secs);
+                Sink::Otlp(OtlpSink { common: common(spill), remote, protocol, compression, logs, metrics })
+            }
+        ),
+        (remote(), 10u64..=3600, prop::option::of("[!-~é☃]{1,20}"), prop::option::of("[!-~]{1,20}")).prop_map(
+            |(remote, step, prefix, endpoint)| {
+                let step = Duration::from_secs(step);
+                Sink::OpenFalcon(OpenFalconSink { common: Common::default(), remote, step, prefix, endpoint })
             }
         ),
     ]
@@ -551,6 +563,8 @@ sinks:
       headers: { X-Region: hunter2 }
       timeout: 3s
   - otlp: { url: 'http://[::1]:4317/', protocol: grpc, compression: none, token_file: /token, logs: false }
+  - otlp: { url: 'http://a/otel/v1/metrics', metrics: 15s, name: metrics }
+  - open_falcon: { url: 'http://127.0.0.1:1988/v1/push', step: 30s, prefix: net., endpoint: host-7 }
 ";
     let path = |name: &str| Some(PathBuf::from(format!("/etc/netsonde/{name}")));
     let config = read(text).unwrap();
@@ -581,8 +595,24 @@ sinks:
         protocol: Protocol::Grpc,
         compression: Compression::None,
         logs: false,
+        metrics: None,
     };
-    assert_eq!(config.sinks, [Sink::Loki(loki), Sink::Otlp(otlp)]);
+    let at = |url: &str| Remote { url: url.into(), ..Remote::default() };
+    let metrics = OtlpSink {
+        common: Common { name: Some("metrics".into()), spill: None },
+        remote: at("http://a/otel"),
+        metrics: Some(Duration::from_secs(15)),
+        ..OtlpSink::default()
+    };
+    let falcon = OpenFalconSink {
+        common: Common::default(),
+        remote: at("http://127.0.0.1:1988"),
+        step: Duration::from_secs(30),
+        prefix: Some("net.".into()),
+        endpoint: Some("host-7".into()),
+    };
+    let want = [Sink::Loki(loki), Sink::Otlp(otlp), Sink::Otlp(metrics), Sink::OpenFalcon(falcon)];
+    assert_eq!(config.sinks, want);
     for shown in [print(&config), format!("{config:?}")] {
         assert!(shown.contains("X-Region") && shown.contains("***") && !shown.contains("hunter2"), "{shown}");
     }
@@ -598,6 +628,10 @@ fn what_is_wrong_in_a_sink_over_the_network_is_told_and_no_secret_with_it() {
         ("loki: { url: 'loki:3100' }", "neither `http://` nor `https://`; write it like `http://loki:3100`"),
         ("loki: { url: 'http://a:hunter2@loki' }", "do not belong into a URL"),
         ("loki: { url: 5 }", "`sinks.loki.url`: must be a URL; write it like"),
+        ("otlp: { url: 'http://a', metrics: 2h }", "`sinks.otlp.metrics`: 2h is out of bounds"),
+        ("open_falcon: { url: 'http://a', step: 1s }", "`sinks.open_falcon.step`: 1s is out of bounds"),
+        ("open_falcon: { url: 'http://a', prefix: 'a b' }", "`sinks.open_falcon.prefix` has spaces"),
+        ("open_falcon: {}", "`sinks.open_falcon` has no `url`"),
         ("otlp: { endpoint: 'http://a' }", "`sinks.otlp.endpoint` is no key here: it is called `url`"),
         ("loki: { url: 'http://a', password: hunter2 }", "`sinks.loki.password` is no key: many may read"),
         ("loki: { url: 'http://a', username: me }", "has a `username`, but no `password_file`"),

@@ -18,7 +18,7 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_HELP_BYTES: usize = 1024;
 
 /// First words of the host's own families (`netsonde_probe_up`, ...).
-const RESERVED_PROBES: [&str; 16] = [
+const RESERVED_PROBES: [&str; 17] = [
     "probe",
     "source",
     "rows",
@@ -35,6 +35,7 @@ const RESERVED_PROBES: [&str; 16] = [
     "pass",
     "passes",
     "pods",
+    "push",
 ];
 /// The host's and Prometheus' own labels.
 const REFUSED_LABELS: [&str; 7] = ["namespace", "pod", "container", "node", "netns", "le", "quantile"];

@@ -1,7 +1,10 @@
-//! `netsonde check --connect`: each sink is asked whether it would take events, in the way in which it would get them.
+//! `netsonde check --connect`: each sink is asked whether it would take events or metrics, in the way in which it would get them.
 
 use super::print::{self, BAD, GOOD, HEAD, Text};
-use crate::sink::{self, SinkError};
+use crate::{
+    push::{self, Target},
+    sink,
+};
 use netsonde_core::config::Config;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -11,7 +14,7 @@ pub struct Trial {
     sink: String,
     place: String,
     took: Duration,
-    result: Result<(), SinkError>,
+    result: Result<(), String>,
 }
 
 impl Trial {
@@ -21,7 +24,7 @@ impl Trial {
     }
 
     pub fn json(&self) -> Value {
-        let why = self.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let why = self.result.as_ref().err().cloned().unwrap_or_default();
         json!({
             "name": self.sink,
             "place": self.place,
@@ -45,13 +48,18 @@ impl Trial {
 
 /// Tries the sinks of the configuration, one after the other.
 pub fn all(config: &Config) -> Vec<Trial> {
-    let sinks = config.sinks.iter().filter(|sink| sink.takes_events()).map(sink::of);
-    let trial = |mut sink: Box<dyn sink::Sink>| {
+    let events = |mut sink: Box<dyn sink::Sink>| {
         let began = Instant::now();
-        let result = sink.check();
+        let result = sink.check().map_err(|error| error.to_string());
         Trial { sink: sink.name().to_owned(), place: sink.place(), took: began.elapsed(), result }
     };
-    sinks.map(trial).collect()
+    let metrics = |mut target: Box<dyn Target>| {
+        let (began, place) = (Instant::now(), target.place().to_owned());
+        let result = target.check().map_err(|fault| format!("cannot push metrics to {place}: {fault}"));
+        Trial { sink: target.name().to_owned(), place, took: began.elapsed(), result }
+    };
+    let targets = push::targets(config, "check");
+    config.sinks.iter().filter_map(sink::of).map(events).chain(targets.into_iter().map(metrics)).collect()
 }
 
 pub fn tell(trials: &[Trial]) {

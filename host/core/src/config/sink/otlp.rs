@@ -21,6 +21,8 @@ pub struct OtlpSink {
     pub compression: Compression,
     /// Whether events are sent, as logs.
     pub logs: bool,
+    /// How often metrics are sent. None: they are not.
+    pub metrics: Option<Duration>,
 }
 
 /// What OTLP is spoken over; its messages are protobuf in both.
@@ -45,6 +47,7 @@ impl Default for OtlpSink {
             protocol: Protocol::Http,
             compression: Compression::Gzip,
             logs: true,
+            metrics: None,
         }
     }
 }
@@ -75,11 +78,12 @@ impl Compression {
 
 /// What is added to the URL for HTTP (OTLP 1.x, "OTLP/HTTP Request").
 pub const OTLP_LOGS: &str = "/v1/logs";
+pub const OTLP_METRICS: &str = "/v1/metrics";
 
 pub static OTLP: &[Key<OtlpSink>] = remote_keys![
     Key {
         path: "url",
-        doc: "Where it is, without `/v1/logs`, which is added for HTTP. A collector has port 4318 for HTTP and 4317 for gRPC.",
+        doc: "Where it is, without `/v1/logs` or `/v1/metrics`, which is added for HTTP. A collector has port 4318 for HTTP and 4317 for gRPC.",
         example: "http://collector:4318",
         value: Value::Url(|s| &mut s.remote.url),
     },
@@ -102,6 +106,12 @@ pub static OTLP: &[Key<OtlpSink>] = remote_keys![
         example: "true",
         value: Value::Bool(|s| &mut s.logs),
     },
+    Key {
+        path: "metrics",
+        doc: "How often metrics are sent, all that `/metrics` shows. 1s to 1h. Without it: never.",
+        example: "15s",
+        value: Value::OptionalTime(|s| &mut s.metrics, Duration::from_secs(1)..=Duration::from_secs(3600)),
+    },
     name(|s| &mut s.common.name, "otlp-east"),
     spill(|s| &mut s.common.spill),
 ];
@@ -114,8 +124,9 @@ impl Reader<'_> {
         if self.faults.len() == before && entry.value.kind != Kind::Refused {
             self.check_remote(name, entry, &sink.remote, OTLP[0].example);
         }
-        if let Some(base) = sink.remote.url.strip_suffix(OTLP_LOGS) {
-            sink.remote.url = base.to_owned();
+        let base = [OTLP_LOGS, OTLP_METRICS].iter().find_map(|path| sink.remote.url.strip_suffix(path));
+        if let Some(base) = base.map(str::to_owned) {
+            sink.remote.url = base;
         }
         if sink.protocol == Protocol::Grpc && sink.remote.url.matches('/').count() > 2 {
             let message = format!("`{name}.url` has a path, for which gRPC has no use; remove it");
