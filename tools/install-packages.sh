@@ -6,6 +6,7 @@ say() { echo "install-packages: $*" >&2; }
 
 # Command or file that must be there, and the package that has it. The last five are for real pods.
 wanted=(ip:iproute2 nft:nftables promtool:prometheus unshare:util-linux python3:python3 pip3:python3-pip kill:procps
+    curl:curl openssl:openssl
     containerd:containerd ctr:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins /bin/busybox:busybox-static)
 missing=()
 for entry in "${wanted[@]}"; do

@@ -25,7 +25,7 @@ mod within;
 
 use crate::{
     bpf::kallsyms::Symbols,
-    http,
+    http::{self, security::Security},
     probe::{
         builtin,
         cache::Cache,
@@ -88,6 +88,9 @@ pub enum StartError {
     Thread { name: &'static str, source: io::Error },
     #[error(transparent)]
     Listen(#[from] http::ListenError),
+    /// All that is wrong with the files for TLS and access.
+    #[error("{}", .0.join("\n"))]
+    Security(Vec<String>),
 }
 
 /// A running agent: collections happen, pages are served.
@@ -96,6 +99,7 @@ pub struct Agent {
     listener: tokio::net::TcpListener,
     pages: Arc<AgentPages>,
     shared: Arc<Shared>,
+    security: Arc<Security>,
     dumps: SyncSender<dump::Why>,
     drain: Duration,
 }
@@ -107,6 +111,7 @@ impl Agent {
     /// [`StartError`]. A probe that does not start is no error: it is down, and says why.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         process::started();
+        let security = Arc::new(security(config).map_err(StartError::Security)?);
         let listener = http::bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let scopes = Arc::new(Mutex::new(Scopes::default()));
@@ -120,6 +125,8 @@ impl Agent {
         let (types, tracing) = tracing(config);
         let hooks = tracing.as_ref().map(|(hooks, _)| hooks.clone());
         let shared = Arc::new(Shared::new(scopes.clone(), events, hooks, clock));
+        shared.board().figures.http = security.counts.clone();
+        warnings(address, &security).iter().for_each(|warning| tracing::warn!("{warning}."));
         dump::start(dump::Files::new(&config.recorder), shared.clone(), recorder)
             .map_err(|source| StartError::Thread { name: "recorder", source })?;
         let tables = Tables::new(&config.proc_root, &types).with_pods(scopes.clone());
@@ -161,7 +168,13 @@ impl Agent {
 
         let pages = Arc::new(AgentPages::new(shared.clone(), runtimes, requests, rhythm.timeout, node_name(config)));
         start_pushes(config, &pages, &shared)?;
-        Ok(Self { address, listener, pages, shared, dumps: bursts, drain: config.drain })
+        Ok(Self { address, listener, pages, shared, security, dumps: bursts, drain: config.drain })
+    }
+
+    /// Where its pages are, without an end.
+    pub fn url(&self) -> String {
+        let scheme = if self.security.now().tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Waits for the first collection, then tells how each probe is.
@@ -189,7 +202,7 @@ impl Agent {
             stop.await;
             stopped = Instant::now();
         };
-        http::serve(self.listener, self.pages, stop, self.drain).await;
+        http::serve(self.listener, self.pages, self.security, stop, self.drain).await;
         // Nobody is served any more whom waiting here could hold up.
         let left = self.drain.saturating_sub(stopped.elapsed());
         let lost = self.shared.events().drain(left, &self.shared.scopes(), clock().0);
@@ -211,6 +224,30 @@ fn start_pushes(config: &Config, pages: &Arc<AgentPages>, shared: &Shared) -> Re
             .map_err(|source| StartError::Thread { name: "push", source })?;
     }
     Ok(())
+}
+
+/// TLS, and who may see what, from the files that the configuration names.
+///
+/// # Errors
+/// All that is wrong with them, in words.
+pub fn security(config: &Config) -> Result<Security, Vec<String>> {
+    Security::open(config.web_config.clone(), config.access.token_file.clone())
+}
+
+/// What whoever lets other machines ask should know of it.
+pub fn warnings(address: SocketAddr, security: &Security) -> Vec<&'static str> {
+    let files = security.now();
+    let mut warnings = Vec::new();
+    if !address.ip().is_loopback() && !files.lets_others_in() {
+        warnings.push(
+            "Other machines see /metrics, and neither /events nor /pods nor what else tells addresses: `access.token_file` or `web_config` \
+             says who may",
+        );
+    }
+    if !address.ip().is_loopback() && files.tls.is_none() && (files.tokens.is_some() || !files.users.is_empty()) {
+        warnings.push("Tokens and passwords pass the network as everybody can read them: `web_config` gives TLS");
+    }
+    warnings
 }
 
 /// Where the configuration says that the kernel is.

@@ -3,11 +3,17 @@
 //! It knows no agent: what the pages hold comes from a [`Pages`].
 
 pub mod accept;
+mod access;
 mod body;
+pub mod counts;
+mod handshake;
 pub mod index;
+mod password;
 pub mod query;
 mod route;
+pub mod security;
 mod serve;
+mod tls;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};

@@ -8,7 +8,7 @@ use netsonde::{
         events::{EventLog, Made},
         pages::AgentPages,
     },
-    http,
+    http::{self, security::Security},
     sink::Sinks,
 };
 use netsonde_core::{
@@ -51,7 +51,8 @@ impl Server {
                 let listener = http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
                 address_to.send(listener.local_addr().unwrap()).unwrap();
                 let stop = async { drop(stopped.await) };
-                http::serve(listener, pages, stop, Duration::from_secs(5)).await;
+                let security = Arc::new(Security::open(None, None).unwrap());
+                http::serve(listener, pages, security, stop, Duration::from_secs(5)).await;
             });
         });
         Self { log, address: address.recv().unwrap(), stop: Some(stop), thread: Some(thread) }

@@ -46,9 +46,14 @@ impl Agent {
 
     /// The same without waiting.
     pub fn spawn_on(node: &Netns, config: &str) -> Self {
+        Self::spawn_at(node, &free_address(), config)
+    }
+
+    /// The same at this address, without waiting.
+    pub fn spawn_at(node: &Netns, address: &str, config: &str) -> Self {
         let netns = node.path();
         // `ip netns exec` would mount a new /sys, and hide the cgroups.
-        let mut agent = Self::spawn_with(config, |file| {
+        let mut agent = Self::spawn_with_at(address.to_owned(), config, |file| {
             let mut command = Command::new("nsenter");
             command.arg(format!("--net={}", netns.display())).arg(binary()).args(["run", "--config"]).arg(file);
             command
@@ -74,9 +79,11 @@ impl Agent {
     }
 
     fn spawn_with(config: &str, command: impl FnOnce(&Path) -> Command) -> Self {
+        Self::spawn_with_at(free_address(), config, command)
+    }
+
+    fn spawn_with_at(address: String, config: &str, command: impl FnOnce(&Path) -> Command) -> Self {
         let folder = Folder::new("agent");
-        // The port is free now, and nobody else here takes ports at random.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let cache = binary().with_file_name("test-cache");
         // A runtime of this machine is not a part of the test.
         let pods = if config.contains("pods:") { "" } else { "pods: { cri: none, docker: none }\n" };
@@ -148,6 +155,11 @@ impl Agent {
             thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The port is free now, and nobody else here takes ports at random.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 impl Drop for Agent {

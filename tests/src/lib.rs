@@ -4,6 +4,7 @@
 //! with an error: a test that did not run has not passed.
 
 pub mod agent;
+pub mod certificates;
 pub mod cri;
 pub mod http;
 pub mod netns;

@@ -11,6 +11,8 @@ mod remote;
 mod sink;
 #[cfg(test)]
 mod tests;
+pub mod token;
+pub mod web;
 mod word;
 mod yaml;
 
@@ -38,6 +40,9 @@ pub struct Config {
     /// None: the host name.
     pub node: Option<String>,
     pub listen: SocketAddr,
+    /// The web configuration file: [`web`].
+    pub web_config: Option<PathBuf>,
+    pub access: Access,
     /// In the file's order. None: the built-in ones; empty: none.
     pub probes: Option<Vec<Probe>>,
     pub probe_folder: PathBuf,
@@ -61,6 +66,13 @@ pub struct Config {
     /// In the file's order.
     pub sinks: Vec<Sink>,
     pub spill: Spill,
+}
+
+/// Who may see the pages that tell addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Bearer tokens: [`token`].
+    pub token_file: Option<PathBuf>,
 }
 
 /// What is done with events before they are handed on.
@@ -150,6 +162,8 @@ impl Default for Config {
         Self {
             node: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 13119)),
+            web_config: None,
+            access: Access::default(),
             probes: None,
             probe_folder: "/etc/netsonde/probes".into(),
             cache_folder: "/var/cache/netsonde".into(),

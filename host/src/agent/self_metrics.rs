@@ -1,6 +1,7 @@
 //! What the agent says of itself: how its probes fare, what was lost, what it costs.
 
 mod hooks;
+mod http;
 pub mod ledger;
 mod passes;
 mod pods;
@@ -112,6 +113,8 @@ pub struct Figures {
     pub hidden: usize,
     /// Connections that were closed unanswered, as too many were open.
     pub refused_connections: u64,
+    /// Who else was turned away.
+    pub http: Arc<crate::http::counts::Counts>,
 }
 
 impl Default for Figures {
@@ -129,6 +132,7 @@ impl Default for Figures {
             failed_namespaces: 0,
             hidden: 0,
             refused_connections: 0,
+            http: Arc::default(),
         }
     }
 }
@@ -218,6 +222,7 @@ impl Figures {
             "Connections that were closed unanswered, as too many were open",
         )
         .sample(&[], self.refused_connections);
+        http::write(&self.http, page);
         process::write(page);
     }
 

@@ -36,6 +36,7 @@ pub struct Check {
 impl Check {
     pub fn run(self) -> Result<(), Failure> {
         let config = load::config(&self.config)?;
+        let mut wrong = agent::security(&config).err().unwrap_or_default();
         let specs = agent::specs(&config);
         let catalogue = load::catalogue(&agent::places(&config), &config.btf);
         let engine = Engine::new(specs.len()).map_err(Failure::failed)?;
@@ -56,12 +57,12 @@ impl Check {
             (_, why) if why.is_empty() => Some(format!("probe {}: has not started within {WAIT:?}", slot.spec.name)),
             (_, why) => Some(format!("probe {}: {why}", slot.spec.name)),
         });
-        let down: Vec<String> = down.collect();
+        wrong.extend(down);
         let failed: Vec<String> = trials.iter().filter_map(|trial| trial.wrong()).collect();
-        match (down.is_empty(), failed.is_empty()) {
+        match (wrong.is_empty(), failed.is_empty()) {
             (true, true) => Ok(()),
             (true, false) => Err(Failure::failed(failed.join("\n"))),
-            (false, _) => Err(Failure::wrong(down.into_iter().chain(failed))),
+            (false, _) => Err(Failure::wrong(wrong.into_iter().chain(failed))),
         }
     }
 

@@ -5,7 +5,7 @@ mod whole;
 
 use super::{
     Failure,
-    client::{self, Answer, ClientError},
+    client::{self, Answer, ClientArgs, ClientError},
     print,
 };
 use netsonde_core::{
@@ -51,9 +51,8 @@ pub struct Events {
     /// Of the events that there are already, only the newest N
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Where the agent listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:13119")]
-    address: String,
+    #[command(flatten)]
+    agent: ClientArgs,
 }
 
 /// What the events must be of. Each may be given several times.
@@ -121,7 +120,7 @@ impl Events {
         self.print(self.ask(&filter, seen)?, &mut seen, &mut printer)?;
         printer.finish();
         match self.id {
-            Some(id) if seen.is_none() => return Err(Failure::failed(no_longer(id, &self.address))),
+            Some(id) if seen.is_none() => return Err(Failure::failed(no_longer(id, &self.agent.address))),
             _ if !self.follow => return Ok(()),
             _ => {}
         }
@@ -131,7 +130,7 @@ impl Events {
             match self.ask(&filter, seen) {
                 Ok(answer) => self.print(answer, &mut seen, &mut printer)?,
                 Err(ClientError::NoAgent { .. }) => {
-                    print::warn(&format!("the agent at {} has ended", self.address));
+                    print::warn(&format!("the agent at {} has ended", self.agent.address));
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -160,7 +159,7 @@ impl Events {
     }
 
     fn ask(&self, filter: &Filter, seen: Option<EventId>) -> Result<Answer, ClientError> {
-        client::get(&self.address, &self.path(filter, seen), client::LINES, self.follow)
+        client::get(&self.agent, &self.path(filter, seen), client::LINES, self.follow)
     }
 
     /// What is asked for: all there is at first, and later what came after the last event that was seen.
@@ -178,7 +177,7 @@ impl Events {
     fn print(&self, answer: Answer, seen: &mut Option<EventId>, printer: &mut Printer) -> Result<(), Failure> {
         for received in answer {
             let received = received?;
-            match json::read(&received).map_err(|error| Failure::failed(format!("{}: {error}", self.address)))? {
+            match json::read(&received).map_err(|error| Failure::failed(format!("{}: {error}", self.agent.address)))? {
                 Json::Missed(missed) => print::warn(&format!("up to {missed} events were missed: they came too fast")),
                 Json::Event(event) => {
                     *seen = Some(event.id);

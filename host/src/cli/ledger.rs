@@ -1,7 +1,8 @@
 //! `netsonde ledger`: where rows and events have gone, asked of a running agent.
 
 use super::{
-    Failure, client,
+    Failure,
+    client::{self, ClientArgs},
     print::{self, BAD, GOOD, HEAD, Text},
 };
 use serde_json::Value;
@@ -11,9 +12,8 @@ pub struct Ledger {
     /// Print what the agent's page /ledger says, as JSON
     #[arg(long)]
     json: bool,
-    /// Where the agent listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:13119")]
-    address: String,
+    #[command(flatten)]
+    agent: ClientArgs,
 }
 
 const COLUMNS: [&str; 9] =
@@ -21,10 +21,11 @@ const COLUMNS: [&str; 9] =
 
 impl Ledger {
     pub fn run(self) -> Result<(), Failure> {
-        let lines = client::get(&self.address, "/ledger", client::OBJECT, false)?;
+        let lines = client::get(&self.agent, "/ledger", client::OBJECT, false)?;
         let text = lines.collect::<Result<String, _>>()?;
-        let told: Value = serde_json::from_str(&text)
-            .map_err(|error| Failure::failed(format!("what the agent at {} says is no JSON: {error}", self.address)))?;
+        let told: Value = serde_json::from_str(&text).map_err(|error| {
+            Failure::failed(format!("what the agent at {} says is no JSON: {error}", self.agent.address))
+        })?;
         if self.json {
             print::json(&told);
             return Ok(());

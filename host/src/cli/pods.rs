@@ -1,7 +1,8 @@
 //! `netsonde pods`: who there is on the node, asked of a running agent.
 
 use super::{
-    Failure, client,
+    Failure,
+    client::{self, ClientArgs},
     print::{self, BAD, GOOD, SOME, Text},
 };
 use serde_json::Value;
@@ -11,19 +12,19 @@ pub struct Pods {
     /// Print what the agent's page /pods says, as JSON
     #[arg(long)]
     json: bool,
-    /// Where the agent listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:13119")]
-    address: String,
+    #[command(flatten)]
+    agent: ClientArgs,
 }
 
 const HEAD: [&str; 9] = ["NAMESPACE", "POD", "CONTAINER", "STATE", "PID", "IP", "NETNS", "SOURCE", "BY"];
 
 impl Pods {
     pub fn run(self) -> Result<(), Failure> {
-        let lines = client::get(&self.address, "/pods", client::OBJECT, false)?;
+        let lines = client::get(&self.agent, "/pods", client::OBJECT, false)?;
         let text = lines.collect::<Result<String, _>>()?;
-        let told: Value = serde_json::from_str(&text)
-            .map_err(|error| Failure::failed(format!("what the agent at {} says is no JSON: {error}", self.address)))?;
+        let told: Value = serde_json::from_str(&text).map_err(|error| {
+            Failure::failed(format!("what the agent at {} says is no JSON: {error}", self.agent.address))
+        })?;
         if self.json {
             print::json(&told);
             return Ok(());

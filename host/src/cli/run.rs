@@ -4,9 +4,8 @@ use super::{
     ConfigArgs, Failure, load,
     print::{self, BAD, GOOD, HEAD, SOME, Text},
 };
-use crate::agent::{Agent, board::Status, slot::Health};
+use crate::agent::{Agent, StartError, board::Status, slot::Health};
 use netsonde_core::config::{self, Config};
-use std::net::SocketAddr;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -41,17 +40,20 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut user = signal(SignalKind::user_defined1())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let agent = Agent::start(config).await.map_err(Failure::failed)?;
-    let address = agent.address;
+    let agent = Agent::start(config).await.map_err(|error| match error {
+        StartError::Security(errors) => Failure::wrong(errors),
+        error => Failure::failed(error),
+    })?;
+    let url = agent.url();
     let probes = tokio::select! {
         probes = agent.first_collection() => probes,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
     if print::is_terminal() {
-        first_screen(&probes, address);
+        first_screen(&probes, &url);
     }
-    tracing::info!("Serving http://{address}/metrics.");
+    tracing::info!("Serving {url}/metrics.");
     let (dump, reopen) = (agent.dump(), agent.reopen());
     agent
         .serve(async move {
@@ -74,7 +76,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
 }
 
 /// What a person sees who has just started the agent: is it well, and what now?
-fn first_screen(probes: &[Status], address: SocketAddr) {
+fn first_screen(probes: &[Status], url: &str) {
     print::out("");
     let rows = probes.iter().map(|probe| {
         let style = match probe.health {
@@ -93,7 +95,7 @@ fn first_screen(probes: &[Status], address: SocketAddr) {
     });
     print::table(&["PROBE", "STATE", "SERIES", "QUERIES", "WHY"], rows.collect());
     print::out("");
-    print::out(&format!("metrics  {}", print::paint(&format!("http://{address}/metrics"), HEAD)));
-    print::out(&format!("try      curl -s http://{address}/metrics | grep -v '^#' | head -20"));
+    print::out(&format!("metrics  {}", print::paint(&format!("{url}/metrics"), HEAD)));
+    print::out(&format!("try      curl -s {url}/metrics | grep -v '^#' | head -20"));
     print::out("");
 }

@@ -1,7 +1,7 @@
 //! What the configuration names: the cache folder, the address to listen on.
 
-use super::Check;
-use crate::probe::cache::Cache;
+use super::{Check, Verdict};
+use crate::{agent, probe::cache::Cache};
 use netsonde_core::config::Config;
 use rustix::{
     fs::{Access, AtFlags, CWD, accessat},
@@ -22,10 +22,34 @@ const MOST: u64 = 16 << 10;
 
 /// The checks, and why the agent would not start.
 pub fn look(config: &Config) -> (Vec<Check>, Option<String>) {
-    let listen = listen(config.listen);
-    let useless =
-        (listen.verdict == super::Verdict::Missing).then(|| format!("the agent would not start: {}", listen.found));
-    (vec![cache(&config.cache_folder), listen], useless)
+    let (listen, access) = (listen(config.listen), access(config));
+    let missing = [&listen, &access].into_iter().find(|check| check.verdict == Verdict::Missing);
+    let useless = missing.map(|check| format!("the agent would not start: {}", check.found));
+    (vec![cache(&config.cache_folder), listen, access], useless)
+}
+
+/// Who may see pages that tell addresses.
+fn access(config: &Config) -> Check {
+    const LOST: &str = "pages that tell addresses, for all but this machine";
+    let security = match agent::security(config) {
+        Ok(security) => security,
+        Err(errors) => {
+            let todo = "correct what is named; `netsonde check` looks at it again";
+            return Check::missing("access", errors.join("; "), "the agent: it does not start with such files", todo);
+        }
+    };
+    let files = security.now();
+    let tls = if files.tls.is_some() { "with TLS" } else { "without TLS" };
+    match agent::warnings(config.listen, &security).first() {
+        None if config.listen.ip().is_loopback() => {
+            Check::good("access", format!("{tls}, for this machine, by a loopback address"))
+        }
+        None => Check::good("access", format!("{tls}, for other machines too, if they say who they are")),
+        Some(warning) if files.lets_others_in() => {
+            Check::partly("access", *warning, "secrets, to whoever reads the network", "docs/access.md has an example")
+        }
+        Some(warning) => Check::partly("access", *warning, LOST, "docs/access.md has an example"),
+    }
 }
 
 /// Looks without making the folder: what the agent makes should be the agent's user's.
@@ -94,7 +118,7 @@ fn is_agent(address: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Verdict, *};
+    use super::*;
     use std::{fs, os::unix::fs::DirBuilderExt, thread};
 
     /// Answers one request with `page`.

@@ -2,14 +2,17 @@
 
 use super::{
     Content, Page, Pages, accept,
+    access::{self, Peer},
     body::{Body, Fed},
     query::EventsQuery,
+    security::Security,
 };
 use http_body_util::{Either, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Body as _,
     header::{self, HeaderName, HeaderValue},
+    http::request::Parts,
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -19,9 +22,32 @@ const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-
 const NOT_FOUND: &str =
     "there is no such page; there are / /metrics /events /ledger /pods /probes /recorder /healthz /readyz";
 
-/// Answers one request. An answer that goes on and on ends when `ending` says so.
-pub async fn answer<B>(request: Request<B>, pages: Arc<dyn Pages>, ending: watch::Receiver<bool>) -> Response<Body> {
+/// Answers one request of `peer`, if it may see the page. An answer that goes on and on ends when `ending` says so.
+pub async fn answer<B>(
+    request: Request<B>,
+    peer: Peer,
+    security: &Security,
+    pages: Arc<dyn Pages>,
+    ending: watch::Receiver<bool>,
+) -> Response<Body> {
     let (request, _) = request.into_parts();
+    let mut response = match access::admit(security, request.uri.path(), &request.headers, peer).await {
+        Ok(()) => admitted(request, pages, ending).await,
+        Err(refused) => {
+            let mut response = into_response(Page::text(refused.status, refused.text()), "", ending);
+            for challenge in &refused.challenges {
+                response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            response
+        }
+    };
+    for (name, value) in &security.now().headers {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}
+
+async fn admitted(request: Parts, pages: Arc<dyn Pages>, ending: watch::Receiver<bool>) -> Response<Body> {
     let method = request.method;
     if method != Method::GET && method != Method::HEAD {
         let mut response = into_response(Page::text(405, "only GET and HEAD are answered here"), "", ending);

@@ -1,10 +1,17 @@
 //! Connections: how many, how long, and their end.
 
-use super::{Pages, route};
+use super::{
+    Pages,
+    access::Peer,
+    handshake::{self, Shaken},
+    route,
+    security::Security,
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     time,
@@ -34,6 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     pages: Arc<dyn Pages>,
+    security: Arc<Security>,
     stop: impl Future<Output = ()> + Send,
     drain: Duration,
 ) {
@@ -46,12 +54,12 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let Ok(slot) = slots.clone().try_acquire_owned() else {
                     pages.refused_connection();
                     continue;
                 };
-                let connection = connection(stream, pages.clone(), stopped.clone());
+                let connection = connection(stream, from, pages.clone(), security.clone(), stopped.clone());
                 tokio::spawn(async move {
                     connection.await;
                     drop(slot);
@@ -71,20 +79,52 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, pages: Arc<dyn Pages>, mut stopped: watch::Receiver<bool>) {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+async fn connection(
+    stream: TcpStream,
+    from: SocketAddr,
+    pages: Arc<dyn Pages>,
+    security: Arc<Security>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let files = security.now();
+    let peer = Peer { address: from.ip(), certified: false };
+    let Some(tls) = &files.tls else {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        return requests(Box::pin(stream), peer, pages, security, stopped).await;
+    };
+    let shaken = tokio::select! {
+        shaken = handshake::shake(stream, tls.clone(), &security.handshakes, WRITE_TIMEOUT) => shaken,
+        // Whether it is said, or nobody is left to say it.
+        _ = stopped.wait_for(|stopped| *stopped) => return,
+    };
+    match shaken {
+        Ok(Shaken { stream, has_certificate }) => {
+            let peer = Peer { certified: files.certifies && has_certificate, ..peer };
+            requests(stream, peer, pages, security, stopped).await;
+        }
+        Err(why) => security.counts.no_handshake(why),
+    }
+}
+
+async fn requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    pages: Arc<dyn Pages>,
+    security: Arc<Security>,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Tells an answer without an end that its time has come.
     let (end, ending) = watch::channel(false);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (pages, ending) = (pages.clone(), ending.clone());
-        async move { Ok::<_, Infallible>(route::answer(request, pages, ending).await) }
+        let (pages, security, ending) = (pages.clone(), security.clone(), ending.clone());
+        async move { Ok::<_, Infallible>(route::answer(request, peer, &security, pages, ending).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

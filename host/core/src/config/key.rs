@@ -83,6 +83,27 @@ pub static CONFIG: &[Key<Config>] = &[
         value: Value::Address(|c| &mut c.listen),
     },
     Key {
+        path: "web_config",
+        doc: "A web configuration file as Prometheus and its exporters have it: TLS, clients' certificates, names and passwords. It is read \
+              anew when it, or a certificate that it names, has changed.",
+        example: "web.yml",
+        value: Value::OptionalPath(|c| &mut c.web_config),
+    },
+    Key {
+        path: "access",
+        doc: "Who may see pages that tell addresses: all but /metrics, /healthz and /readyz. On this machine, by a loopback address, everybody; \
+              from other machines whoever has a token, or what `web_config` asks for, and without either nobody.",
+        example: "{ token_file: tokens }",
+        value: Value::Section,
+    },
+    Key {
+        path: "access.token_file",
+        doc: "Bearer tokens, a line each, of 16 characters at least. It is read anew when it has changed, and must not be open to every user \
+              (mode 0600 or 0640).",
+        example: "tokens",
+        value: Value::OptionalPath(|c| &mut c.access.token_file),
+    },
+    Key {
         path: "probes",
         doc: "The probes that run, no others, by name. Without this key: the built-in ones. `{}`: none.",
         example: "{ sockstat: {} }",

@@ -29,6 +29,8 @@ fn every_key_lands_in_its_place() {
     let text = r#"
 node: worker-3
 listen: "[::]:9999"
+web_config: web.yml
+access: { token_file: /run/secrets/tokens }
 probes:
   zeta:
   handshake:
@@ -89,6 +91,8 @@ spill: { folder: spill, size: 1GiB, max_age: 24h }
         },
         node: Some("worker-3".to_owned()),
         listen: "[::]:9999".parse().unwrap(),
+        web_config: Some("/etc/netsonde/web.yml".into()),
+        access: Access { token_file: Some("/run/secrets/tokens".into()) },
         probes: Some(vec![Probe::named("zeta"), handshake, alpha]),
         probe_folder: "/etc/netsonde/probes".into(),
         cache_folder: "/tmp/cache".into(),
@@ -465,7 +469,7 @@ prop_compose! {
         runtimes in [runtime(), runtime()],
         labels in prop::collection::vec(("[a-z][a-z0-9_]{6,9}", "[ -~]{1,20}"), 0..3),
         (rate, burst, cpu, ring) in (1u64..=100_000, 1u64..=100_000, 1u64..=1_000_000, 65_536u64..=1 << 28),
-        host_netns in prop::option::of("/[ -~]{0,20}"),
+        files in prop::collection::vec(prop::option::of("/[ -~]{0,20}"), 3),
         compat in proptest::sample::subsequence(Compat::ALL.to_vec(), 0..=Compat::ALL.len()),
         min in 0u64..=1000,
         idle in 1000u64..=3_600_000,
@@ -485,7 +489,9 @@ prop_compose! {
             cache_folder: folders[1].clone().into(),
             proc_root: folders[2].clone().into(),
             netns_folder: folders[3].clone().into(),
-            host_netns: host_netns.map(PathBuf::from),
+            web_config: files[1].clone().map(PathBuf::from),
+            access: Access { token_file: files[2].clone().map(PathBuf::from) },
+            host_netns: files[0].clone().map(PathBuf::from),
             collection: Collection { min_interval: millis(min), idle_interval: millis(idle), timeout: millis(timeout) },
             btf: folders[4].clone().into(),
             hooks: Hooks { rate, burst, cpu, ring },
