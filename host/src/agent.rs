@@ -24,7 +24,7 @@ pub mod tables;
 mod within;
 
 use crate::{
-    bpf::kallsyms::Symbols,
+    bpf::{kallsyms::Symbols, stacks::Stacks},
     http::{self, security::Security},
     probe::{
         builtin,
@@ -71,6 +71,7 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
+use streams::Stacking;
 use tables::Tables;
 
 /// How long the start waits for probes to describe themselves, before the first page is served without them.
@@ -147,10 +148,16 @@ impl Agent {
         let runtimes = Runtimes::start(&config.pods, &namespaces, requests.clone())
             .map_err(|source| StartError::Thread { name: "pods", source })?;
         let mut counts = None;
-        let mut host = Host { programs: Arc::new(CompileOnly), answered: wake(requests.clone()) };
+        let mut host =
+            Host { programs: Arc::new(CompileOnly), answered: wake(requests.clone()), nameless: Arc::default() };
         if let Some((hooks, reader)) = tracing {
             let (rows, shared) = (requests.clone(), shared.clone());
-            streams::start(reader, hooks.clone(), namespaces.clone(), symbols(), shared, rows)
+            let stacking = Stacking {
+                stacks: Stacks::new(symbols()),
+                nameless: host.nameless.clone(),
+                wanted: specs.iter().any(|spec| spec.stack),
+            };
+            streams::start(reader, hooks.clone(), namespaces.clone(), (symbols(), stacking), shared, rows)
                 .map_err(|source| StartError::Thread { name: "streams", source })?;
             host.programs = Arc::new(Loaded { hooks: hooks.clone(), passes });
             counts = Some(Counts::new(hooks, namespaces, symbols()));
@@ -292,6 +299,7 @@ fn spec(config: &Config, probe: &config::Probe) -> Spec {
             foreign: config.compat.iter().any(|compat| compat.probe() == probe.name),
         },
         events: probe.limits.events,
+        stack: probe.stack,
         allow: probe.allow.clone(),
         pod_labels: config.pods.labels.iter().map(|(name, _)| name.clone()).collect(),
     }
@@ -334,9 +342,9 @@ pub fn tasks(hooks: &table::Hooks) -> Option<Tasks> {
 
 /// What the configuration lets programs use.
 pub fn hook_limits(hooks: &config::Hooks) -> hook::Limits {
-    let (rate, burst) = (hooks.rate as u32, hooks.burst as u32);
+    let rows = Budget { rate: hooks.rate as u32, burst: hooks.burst as u32, stacks: hooks.stacks as u32 };
     let ring_bytes = (hooks.ring as u32).next_power_of_two();
-    hook::Limits { ring_bytes, rows: Budget { rate, burst }, cpu: hooks.cpu as f64 / 10_000.0 }
+    hook::Limits { ring_bytes, rows, cpu: hooks.cpu as f64 / 10_000.0 }
 }
 
 /// Wakes the collector; if its inbox is full it is awake.
@@ -346,7 +354,7 @@ fn wake(requests: mpsc::SyncSender<Message>) -> Arc<dyn Fn() + Send + Sync> {
 
 /// For those who only look at probes: no query of theirs is answered.
 pub fn nobody() -> Host {
-    Host { programs: Arc::new(CompileOnly), answered: Arc::new(|| {}) }
+    Host { programs: Arc::new(CompileOnly), answered: Arc::new(|| {}), nameless: Arc::default() }
 }
 
 /// What the configuration says, else the host's name.

@@ -13,6 +13,7 @@ mod pass;
 mod program;
 mod ring;
 mod shared;
+pub mod stacks;
 mod sys;
 
 pub use error::{BpfError, Denied, LoadError};

@@ -40,7 +40,7 @@ fn rule_3_counts_advance_only_when_they_were_taken_in() {
     let query = plan(&sql, &catalogue, Asker::Probe).unwrap();
     let limits = Limits { ring_bytes: 64 << 10, rows: Budget::default(), cpu: 1.0 };
     let (hooks, _reader) = Hooks::new(limits).expect("this test loads BPF programs: run it as root");
-    let owner = Owner { probe: "test".into(), query: "forks".into(), sql };
+    let owner = Owner { probe: "test".into(), query: "forks".into(), sql, stack: false };
     let hook = hooks.attach(owner.clone(), &query).unwrap();
 
     fork(5);

@@ -39,7 +39,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 
 fn planned(sql: &str) -> (Owner, Query) {
     let query = plan(sql, &CATALOGUE, Asker::Probe).unwrap_or_else(|error| panic!("{}", error.render(sql)));
-    (Owner { probe: "test".into(), query: sql.into(), sql: sql.into() }, query)
+    (Owner { probe: "test".into(), query: sql.into(), sql: sql.into(), stack: false }, query)
 }
 
 /// Gives each owner a number, and remembers it.

@@ -39,6 +39,7 @@ fn sockstat(engine: &Engine) -> Slot {
         limits: Limits::from(&config::Limits::default()),
         series: registry::Limits::default(),
         events: 1000,
+        stack: false,
         allow: vec![],
         pod_labels: vec![],
     };

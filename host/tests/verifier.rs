@@ -62,7 +62,12 @@ fn look(change: fn(&mut Layout)) {
         let sql = queries::query(&kernel, &mut Random(seed.wrapping_mul(1_000_000_007).wrapping_add(index)));
         let Ok(query) = plan(&sql, &catalogue, Asker::Probe) else { continue };
         planned += 1;
-        let Ok(Compiled { program, .. }) = compile(&query, Budget::default()) else { continue };
+        let Ok(Compiled { program, .. }) =
+            compile(&query, Budget { stacks: 100 * (index % 2) as u32, ..Budget::default() })
+        else {
+            continue;
+        };
+        // Every other one of them takes stacks, too.
         compiled += 1;
         let began = cpu_time();
         let loaded = match query.is_pass() {

@@ -59,7 +59,11 @@ fn sum(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
 
 /// Rows that the probe was given, of a query.
 fn rows(agent: &Agent, query: &str) -> f64 {
-    let probe = agent.probe("packet_loss");
+    rows_of(agent, "packet_loss", query)
+}
+
+fn rows_of(agent: &Agent, probe: &str, query: &str) -> f64 {
+    let probe = agent.probe(probe);
     let found = probe["queries"].as_array().unwrap().iter().find(|found| found["name"] == query).unwrap();
     found["rows"].as_f64().unwrap()
 }
@@ -150,6 +154,62 @@ fn rule_17_a_flood_is_counted_exactly_its_events_are_budgeted_and_a_quiet_namesp
     );
     for stage in ["guest", "queue", "budget"] {
         assert_eq!(sum(&page, "netsonde_dropped_total", &[("probe", "packet_loss"), ("stage", stage)]), 0.0, "{stage}");
+    }
+}
+
+#[test]
+fn rule_17_a_flood_of_resets_takes_no_event_from_others_and_its_rows_add_up() {
+    let _alone = alone();
+    const EACH: usize = 40;
+    let (pair, quiet) = (Pair::new(), Netns::new("quiet"));
+    let b = pair.b.name.as_str();
+    let (mut loud, mut meek) = (Peer::new(&pair.a), Peer::new(&quiet));
+    let agent = Agent::start("probes: { tcp_reset: {} }");
+    agent.until_attached(4);
+    let hook = |page: &Page, name: &str, query: &str| {
+        page.value(&format!("netsonde_hook_{name}"), &[("probe", "tcp_reset"), ("query", query)])
+    };
+    let stop = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let mut sent = 0.0;
+            while !stop.load(Ordering::Relaxed) {
+                loud.run("refused('10.199.0.2', 4711, 2000)");
+                sent += 2000.0;
+            }
+            sent
+        });
+        agent.wait_until("the flood is over its budget", |agent| {
+            hook(&agent.page(), "suppressed_total", "sent_rows") > 1000.0
+        });
+        meek.run(&format!("refused('127.0.0.1', 4712, {EACH})"));
+        let told = |agent: &Agent, ty: &str| agent.events_of(ty, &quiet.name).len();
+        agent.wait_until("all events of the quiet namespace are there", |agent| {
+            told(agent, "TCPRESET_NOSOCK") == EACH && told(agent, "TCPRESET_RECEIVE") == EACH
+        });
+        stop.store(true, Ordering::Relaxed);
+        flood.join().unwrap()
+    });
+    agent.until_counted("netsonde_tcp_reset_sent_total", &[("netns", b), ("kind", "nosock")], sent);
+    // These queries have no filter: every run is a row, and each row was delivered or is counted where it was lost.
+    for query in ["sent_rows", "received_rows"] {
+        agent.wait_until(&format!("the rows of {query} add up"), |agent| {
+            let page = agent.scrape();
+            let lost = hook(&page, "suppressed_total", query) + hook(&page, "lost_total", query);
+            rows_of(agent, "tcp_reset", query) + lost == hook(&page, "runs_total", query)
+        });
+    }
+    let page = agent.page();
+    let of = |stage| [("probe", "tcp_reset"), ("stage", stage)];
+    let kernel = ["sent_rows", "received_rows"]
+        .map(|query| hook(&page, "suppressed_total", query) + hook(&page, "lost_total", query));
+    let missed = sum(&page, "netsonde_hook_missed_total", &[("probe", "tcp_reset")]);
+    assert_eq!(sum(&page, "netsonde_dropped_total", &of("kernel")), kernel[0] + kernel[1] + missed);
+    for stage in ["guest", "queue"] {
+        assert_eq!(sum(&page, "netsonde_dropped_total", &of(stage)), 0.0, "{stage}");
+    }
+    for query in ["sent", "sent_rows", "received", "received_rows"] {
+        assert_eq!(hook(&page, "attached", query), 1.0, "{query}");
     }
 }
 

@@ -27,9 +27,10 @@ fn every_event_arrives_once_by_each_way() {
     let pair = Pair::new();
     let mut client = Peer::new(&pair.a);
     let agent = Agent::start(&format!(
-        "node: node-7\nprobes: {{ tcp_reset: {{}} }}\nsinks:\n  - otlp: {{ url: '{http}', name: a }}\n  \
-         - otlp: {{ url: '{http}/v1/logs', compression: none }}\n  - otlp: {{ url: '{grpc}', protocol: grpc }}\n  \
-         - otlp: {{ url: '{grpc}', protocol: grpc, compression: none, name: d }}\n"
+        "node: node-7\nprobes: {{ tcp_reset: {{}} }}\nsinks:\n  - otlp: {{ name: a, url: '{http}' }}\n  \
+         - otlp: {{ name: b, url: '{http}/v1/logs', compression: none }}\n  \
+         - otlp: {{ name: c, url: '{grpc}', protocol: grpc }}\n  \
+         - otlp: {{ name: d, url: '{grpc}', protocol: grpc, compression: none }}\n"
     ));
     agent.until_attached(4);
     client.run(&format!("refused('10.199.0.2', 4711, {EACH})"));

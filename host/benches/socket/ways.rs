@@ -70,7 +70,7 @@ impl Pass {
 
     pub fn new(what: &'static str, sql: &str, catalogue: &Catalogue) -> Self {
         let query = plan(sql, catalogue, Asker::Probe).unwrap_or_else(|error| panic!("{}", error.render(sql)));
-        let owner = Owner { probe: "bench".into(), query: what.into(), sql: sql.into() };
+        let owner = Owner { probe: "bench".into(), query: what.into(), sql: sql.into(), stack: false };
         let (program, account) = Account::of_pass(|| Program::load(owner, &query).unwrap());
         Self { what, program, account }
     }

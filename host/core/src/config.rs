@@ -131,6 +131,8 @@ pub struct Probe {
     /// The probe's own; the host does not look inside.
     pub settings: serde_json::Value,
     pub limits: Limits,
+    /// Whether its events have the kernel's stack.
+    pub stack: bool,
     /// Those of [`GUARDED_TABLES`] that it may ask.
     pub allow: Vec<String>,
 }
@@ -214,6 +216,8 @@ pub struct Hooks {
     pub rate: u64,
     /// Rows of a namespace at once.
     pub burst: u64,
+    /// Stacks a second of each stream whose probe wants them.
+    pub stacks: u64,
     /// Of one core, for each program, in hundredths of a percent.
     pub cpu: u64,
     /// Bytes.
@@ -222,7 +226,7 @@ pub struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { rate: 100, burst: 1000, cpu: 100, ring: 2 << 20 }
+        Self { rate: 100, burst: 1000, stacks: 100, cpu: 500, ring: 2 << 20 }
     }
 }
 
@@ -253,7 +257,7 @@ impl Probe {
     /// As it is when the file gives its name alone.
     pub fn named(name: impl Into<String>) -> Self {
         let settings = serde_json::Value::Object(serde_json::Map::new());
-        Self { name: name.into(), module: None, settings, limits: Limits::default(), allow: Vec::new() }
+        Self { name: name.into(), module: None, settings, limits: Limits::default(), stack: false, allow: Vec::new() }
     }
 }
 

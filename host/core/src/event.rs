@@ -21,7 +21,7 @@ mod time;
 
 pub use check::{EventError, check, is_refused};
 pub use make::{Limit, Made, Stamp, events, name};
-pub use origin::{Origin, Origins};
+pub use origin::{Origin, Origins, Stack};
 pub use peer::Peer;
 pub use time::{Rfc3339, parse as parse_moment};
 
@@ -50,7 +50,7 @@ pub struct Event {
     /// In the order of the type's fields; one without a value is left out.
     pub fields: Vec<(Arc<str>, FieldValue)>,
     /// What the kernel was at, innermost first, each as `skb_release_data+0xA3`; None where it was not asked for, or could not be had.
-    pub stack: Option<Arc<[Arc<str>]>>,
+    pub stack: Option<Stack>,
     /// Of one that stands for several; its own time is that of the first.
     pub repeats: Option<Repeats>,
 }

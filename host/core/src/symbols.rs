@@ -1,6 +1,16 @@
 //! Which functions of the kernel some addresses are in, from the text of `/proc/kallsyms` (kernel/kallsyms.c), line by line: the text is
 //! megabytes long, and nobody needs most of it.
 
+/// A function that an address is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    pub name: String,
+    /// Its first address.
+    pub start: u64,
+    /// Empty for the kernel proper.
+    pub module: String,
+}
+
 /// A search for the names of a few addresses.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -18,6 +28,7 @@ struct Wanted {
     /// 0: none yet.
     start: u64,
     name: Vec<u8>,
+    module: Vec<u8>,
 }
 
 impl Search {
@@ -25,7 +36,7 @@ impl Search {
         let mut sorted = addresses.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
-        let wanted = |address| Wanted { address, start: 0, name: Vec::new() };
+        let wanted = |address| Wanted { address, start: 0, name: Vec::new(), module: Vec::new() };
         Self {
             wanted: sorted.into_iter().map(wanted).collect(),
             addresses: addresses.to_vec(),
@@ -36,7 +47,7 @@ impl Search {
 
     /// Takes the next line, with or without its end. What is no line of the file is passed over.
     pub fn line(&mut self, line: &[u8]) {
-        let Some((start, kind, name)) = split(line) else { return };
+        let Some(Symbol { start, kind, name, module }) = split(line) else { return };
         self.lines += 1;
         self.has_addresses |= start != 0;
         if start == 0 || !matches!(kind, b't' | b'T' | b'w' | b'W') {
@@ -50,6 +61,8 @@ impl Search {
             wanted.start = start;
             wanted.name.clear();
             wanted.name.extend_from_slice(name);
+            wanted.module.clear();
+            wanted.module.extend_from_slice(module);
         }
     }
 
@@ -58,23 +71,34 @@ impl Search {
         self.lines > 0 && !self.has_addresses
     }
 
-    /// For each address, as given: the function with the nearest start at or below it, without its module. None: there is no such.
-    pub fn finish(self) -> Vec<Option<String>> {
-        let name_of = |address: &u64| {
+    /// For each address, as given: the function with the nearest start at or below it. None: there is no such.
+    pub fn finish(self) -> Vec<Option<Function>> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let function = |address: &u64| {
             let end = self.wanted.partition_point(|wanted| wanted.address <= *address);
             let nearest = self.wanted[..end].iter().rev().find(|wanted| wanted.start != 0)?;
-            Some(String::from_utf8_lossy(&nearest.name).into_owned())
+            Some(Function { name: text(&nearest.name), start: nearest.start, module: text(&nearest.module) })
         };
-        self.addresses.iter().map(name_of).collect()
+        self.addresses.iter().map(function).collect()
     }
 }
 
-/// Address, type and name: `ffffffffc0123450 t nf_nat_setup\t[nf_nat]`.
-fn split(line: &[u8]) -> Option<(u64, u8, &[u8])> {
+/// A line of the file.
+struct Symbol<'l> {
+    start: u64,
+    kind: u8,
+    name: &'l [u8],
+    module: &'l [u8],
+}
+
+/// Address, type, name and, in brackets, the module: `ffffffffc0123450 t nf_nat_setup\t[nf_nat]`.
+fn split(line: &[u8]) -> Option<Symbol<'_>> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let address = words.next()?;
+    let start = hex(words.next()?)?;
     let &[kind] = words.next()? else { return None };
-    Some((hex(address)?, kind, words.next()?))
+    let name = words.next()?;
+    let module = words.next().and_then(|word| word.strip_prefix(b"[")?.strip_suffix(b"]")).unwrap_or_default();
+    Some(Symbol { start, kind, name, module })
 }
 
 fn hex(digits: &[u8]) -> Option<u64> {
@@ -104,10 +128,26 @@ ffffffffc0001000 t nf_nat_setup\t[nf_nat]
 ffffffffc0000800 t br_forward\t[bridge]
 ";
 
-    fn search(text: &str, addresses: &[u64]) -> Vec<Option<String>> {
+    fn functions(text: &str, addresses: &[u64]) -> Vec<Option<Function>> {
         let mut search = Search::new(addresses);
         text.split_inclusive('\n').for_each(|line| search.line(line.as_bytes()));
         search.finish()
+    }
+
+    fn search(text: &str, addresses: &[u64]) -> Vec<Option<String>> {
+        functions(text, addresses).into_iter().map(|function| function.map(|function| function.name)).collect()
+    }
+
+    #[test]
+    fn a_function_has_its_start_and_its_module() {
+        for (address, name, start, module) in [
+            (0xffff_ffff_8100_0123, "kfree_skb", 0xffff_ffff_8100_0100, ""),
+            (0xffff_ffff_c000_0fff, "br_forward", 0xffff_ffff_c000_0800, "bridge"),
+            (0xffff_ffff_c000_2000, "nf_nat_setup", 0xffff_ffff_c000_1000, "nf_nat"),
+        ] {
+            let function = Function { name: name.into(), start, module: module.into() };
+            assert_eq!(functions(KALLSYMS, &[address]), [Some(function)]);
+        }
     }
 
     #[test]
@@ -176,6 +216,7 @@ ffffffffc0000800 t br_forward\t[bridge]
         let mut search = Search::new(&[u64::MAX]);
         odd.iter().for_each(|line| search.line(line.as_bytes()));
         search.line(b"ffffffff81000000 T \xff\xfe\n");
-        assert_eq!(search.finish(), [Some("\u{fffd}\u{fffd}".to_owned())]);
+        let names: Vec<_> = search.finish().into_iter().flatten().map(|function| function.name).collect();
+        assert_eq!(names, ["\u{fffd}\u{fffd}"]);
     }
 }

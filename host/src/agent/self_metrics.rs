@@ -323,17 +323,21 @@ impl Figures {
             }
         }
         drop(events);
-        let families: [(&str, MetricKind, &str, &str, fn(&SinkFigures) -> u64); 4] = [
-            ("netsonde_sink_events", Counter, "", "Events that the sink has delivered", |figures| figures.delivered),
-            ("netsonde_sink_waiting", Gauge, "", "Events that wait for the sink, in memory and in its spill", |f| {
-                f.waiting
+        type Value = fn(&SinkFigures) -> u64;
+        let bytes = "Disk space of the sink's spill";
+        let families = [
+            (
+                "netsonde_sink_events",
+                Counter,
+                "",
+                "Events that the sink has delivered",
+                (|sink| sink.delivered) as Value,
+            ),
+            ("netsonde_sink_waiting", Gauge, "", "Events that wait for the sink, in memory and in its spill", |s| {
+                s.waiting
             }),
-            ("netsonde_sink_spill_bytes", Gauge, "bytes", "Disk space of the sink's spill", |figures| {
-                figures.spill_bytes
-            }),
-            ("netsonde_sink_retries", Counter, "", "Deliveries that failed, to be tried again", |figures| {
-                figures.retries
-            }),
+            ("netsonde_sink_spill_bytes", Gauge, "bytes", bytes, |sink| sink.spill_bytes),
+            ("netsonde_sink_retries", Counter, "", "Deliveries that failed, to be tried again", |sink| sink.retries),
         ];
         for (name, kind, unit, help, value) in families {
             let mut family = page.family(name, kind, unit, help);

@@ -3,7 +3,7 @@
 mod queries;
 mod waiting;
 
-use super::{backoff::Backoff, collector::Delivered, programs::Programs};
+use super::{backoff::Backoff, collector::Delivered, programs::Programs, streams::Nameless};
 use crate::probe::{
     cache::Cache,
     engine::Engine,
@@ -38,6 +38,7 @@ pub struct Host {
     pub programs: Arc<dyn Programs>,
     /// Called when the probe has answered a call.
     pub answered: Arc<dyn Fn() + Send + Sync>,
+    pub nameless: Arc<Nameless>,
 }
 
 /// What the configuration says of a probe.
@@ -52,6 +53,8 @@ pub struct Spec {
     pub series: metric::registry::Limits,
     /// Events a second.
     pub events: u64,
+    /// Whether its events have the kernel's stack.
+    pub stack: bool,
     /// Guarded tables that it may ask.
     pub allow: Vec<String>,
     /// Labels that series and events of pods have besides: the probe must not have them, too.
@@ -382,7 +385,9 @@ impl Slot {
                     (Planned::Absent(why), _) | (_, Some(why)) => Some(format!("query `{}`: {why}", query.name)),
                     _ => None,
                 });
-                let absent: Vec<String> = absent.collect();
+                let nameless = self.host.nameless.why().filter(|_| self.spec.stack);
+                let nameless = nameless.map(|why| format!("its events have no stacks: {why}"));
+                let absent: Vec<String> = absent.chain(nameless).collect();
                 if absent.is_empty() { (Health::Running, String::new()) } else { (Health::Degraded, absent.join("; ")) }
             }
         }

@@ -2,12 +2,13 @@
 
 use super::{board::Shared, collector::Message, namespaces::Namespaces};
 use crate::{
-    bpf::kallsyms::Symbols,
+    bpf::{kallsyms::Symbols, stacks::Stacks},
     source::hook::{HookId, Hooks, Reader, Rows},
 };
 use netsonde_core::{
     batch::{Batch, Column, Values},
     bpf::record::{NetnsKey, OwnerKey, Scoping},
+    event::Stack,
     query::{Naming, Query},
     scope::{ScopeId, Scopes},
 };
@@ -15,7 +16,7 @@ use std::{
     cell::RefCell,
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{SyncSender, TrySendError},
     },
     thread,
@@ -31,6 +32,39 @@ pub struct Stream {
     pub times: Vec<u64>,
     /// Whose namespace it was, by row.
     pub scopes: Column,
+    /// Where the kernel was, by row; empty if it is not known of any.
+    pub stacks: Vec<Option<Stack>>,
+}
+
+/// Why the stacks of rows have no names, if they have none: what probes that want them are told.
+#[derive(Debug, Default)]
+pub struct Nameless(Mutex<Option<Arc<str>>>);
+
+impl Nameless {
+    pub fn why(&self) -> Option<Arc<str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells it in the log, too, if it is new.
+    fn set(&self, why: Option<String>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_deref() == why.as_deref() {
+            return;
+        }
+        match &why {
+            Some(why) => tracing::warn!("Events have no stacks: {why}."),
+            None => tracing::info!("Events have stacks again."),
+        }
+        *known = why.map(Arc::from);
+    }
+}
+
+/// What stacks are written with.
+pub struct Stacking {
+    pub stacks: Stacks,
+    pub nameless: Arc<Nameless>,
+    /// Whether any probe wants stacks.
+    pub wanted: bool,
 }
 
 /// Starts the thread. It ends when nobody takes the rows any more.
@@ -41,11 +75,14 @@ pub fn start(
     mut reader: Reader,
     hooks: Arc<Hooks>,
     namespaces: Arc<Namespaces>,
-    mut symbols: Symbols,
+    (mut symbols, mut stacking): (Symbols, Stacking),
     shared: Arc<Shared>,
     inbox: SyncSender<Message>,
 ) -> io::Result<()> {
     thread::Builder::new().name("streams".into()).spawn(move || {
+        if stacking.wanted {
+            stacking.nameless.set(stacking.stacks.why_none());
+        }
         loop {
             // Anew each time: who owns a socket may be known only later.
             let mut whose = Whose::new(&namespaces);
@@ -60,7 +97,7 @@ pub fn start(
             }
             for rows in rows {
                 let (probe, drained) = (probe(rows.hook), rows.batch.rows as u64);
-                let stream = answer(rows, probe.as_str().into(), &namespaces, &mut symbols);
+                let stream = answer(rows, probe.as_str().into(), &namespaces, &mut symbols, &mut stacking);
                 let count = stream.batch.rows as u64;
                 shared.rows().drained(&probe, drained, count);
                 match inbox.try_send(Message::Rows(stream)) {
@@ -78,19 +115,42 @@ pub fn start(
 }
 
 /// The query's own columns, from those of its table.
-fn answer(rows: Rows, probe: Arc<str>, namespaces: &Namespaces, symbols: &mut Symbols) -> Stream {
-    let Rows { hook, query, batch, times, scopes } = rows;
+fn answer(
+    rows: Rows,
+    probe: Arc<str>,
+    namespaces: &Namespaces,
+    symbols: &mut Symbols,
+    stacking: &mut Stacking,
+) -> Stream {
+    let Rows { hook, query, batch, times, scopes, stacks } = rows;
     let (answered, chosen) = {
         let names = Names::new(&query, &batch, symbols);
         let columns: Vec<&Column> = batch.columns.iter().collect();
         let scopes = namespaces.scopes();
         query.run_stream(batch.rows, &columns, &names.with(&scopes))
     };
+    let stacks = match stacks.is_empty() {
+        true => Vec::new(),
+        false => chosen.iter().map(|&row| stacking.stack(stacks.get(row as usize))).collect(),
+    };
     if chosen.len() == batch.rows {
-        return Stream { hook, probe, batch: answered, times, scopes };
+        return Stream { hook, probe, batch: answered, times, scopes, stacks };
     }
     let times = chosen.iter().map(|&row| times[row as usize]).collect();
-    Stream { hook, probe, batch: answered, times, scopes: scopes.pick(&chosen) }
+    Stream { hook, probe, batch: answered, times, scopes: scopes.pick(&chosen), stacks }
+}
+
+impl Stacking {
+    /// The functions of a stack; None where it has no names.
+    fn stack(&mut self, addresses: &[u64]) -> Option<Stack> {
+        if addresses.is_empty() {
+            return None;
+        }
+        let stack = self.stacks.stack(addresses);
+        // A stack is a sign of names, too: it may be one that is remembered.
+        self.nameless.set(if stack.is_some() { None } else { self.stacks.why_none() });
+        stack
+    }
 }
 
 /// Finds the scopes of rows: mostly that of the row before.

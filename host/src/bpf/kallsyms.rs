@@ -1,6 +1,6 @@
 //! Names of the kernel's functions by address.
 
-use netsonde_core::symbols::Search;
+use netsonde_core::symbols::{Function, Search};
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
@@ -34,9 +34,25 @@ pub enum NoSymbols {
 pub struct Symbols {
     path: PathBuf,
     /// None: the address was in no function when the file was read.
-    known: HashMap<u64, Option<Arc<str>>>,
+    known: HashMap<u64, Option<Known>>,
     read: Option<Instant>,
     why_none: Option<NoSymbols>,
+}
+
+/// A function of the kernel.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub name: Arc<str>,
+    /// Its first address.
+    pub start: u64,
+    /// Empty for the kernel proper.
+    pub module: Arc<str>,
+}
+
+impl From<Function> for Known {
+    fn from(function: Function) -> Self {
+        Self { name: function.name.into(), start: function.start, module: function.module.into() }
+    }
 }
 
 impl Symbols {
@@ -48,6 +64,13 @@ impl Symbols {
     ///
     /// Reads `/proc/kallsyms` at most once. That takes tens of milliseconds; a call for addresses asked for before does not.
     pub fn names(&mut self, addresses: &[u64]) -> Vec<Option<Arc<str>>> {
+        self.look_up(addresses, Instant::now());
+        let name = |address| Some(self.known.get(address)?.as_ref()?.name.clone());
+        addresses.iter().map(name).collect()
+    }
+
+    /// The same with where each function is.
+    pub fn functions(&mut self, addresses: &[u64]) -> Vec<Option<Known>> {
         self.look_up(addresses, Instant::now());
         addresses.iter().map(|address| self.known.get(address).cloned().flatten()).collect()
     }
@@ -74,7 +97,7 @@ impl Symbols {
         self.why_none = None;
         match search(&self.path, &wanted) {
             Ok(Some(names)) => {
-                let names = names.into_iter().map(|name| name.map(Arc::from));
+                let names = names.into_iter().map(|function| function.map(Known::from));
                 self.known.extend(wanted.into_iter().zip(names));
             }
             Ok(None) => self.why_none = Some(NoSymbols::Hidden { path: self.path.clone() }),
@@ -94,8 +117,8 @@ impl Symbols {
     }
 }
 
-/// The names of `addresses`; None: the file hides its addresses.
-fn search(path: &Path, addresses: &[u64]) -> io::Result<Option<Vec<Option<String>>>> {
+/// The functions of `addresses`; None: the file hides its addresses.
+fn search(path: &Path, addresses: &[u64]) -> io::Result<Option<Vec<Option<Function>>>> {
     let mut search = Search::new(addresses);
     let mut file = BufReader::with_capacity(64 << 10, File::open(path)?);
     let mut line = Vec::with_capacity(256);
@@ -140,7 +163,7 @@ mod tests {
     /// What is known of an address after it was asked for.
     fn ask(symbols: &mut Symbols, address: u64, now: Instant) -> Option<&str> {
         symbols.look_up(&[address], now);
-        symbols.known.get(&address).and_then(Option::as_deref)
+        symbols.known.get(&address)?.as_ref().map(|known| known.name.as_ref())
     }
 
     #[test]

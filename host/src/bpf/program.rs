@@ -34,6 +34,8 @@ pub struct Loaded {
 #[derive(Debug)]
 struct Maps {
     tokens: Option<Map>,
+    /// The bucket of stacks.
+    stacks: Option<Map>,
     groups: Option<[Groups; 2]>,
 }
 
@@ -84,7 +86,8 @@ impl Loaded {
     /// Bytes of the kernel's memory that the program and its own maps take.
     pub fn memory(&self) -> u64 {
         let groups = self.maps.groups.iter().flatten().map(AsFd::as_fd);
-        let all = groups.chain(self.maps.tokens.as_ref().map(AsFd::as_fd)).chain([self.program.as_fd()]);
+        let buckets = self.maps.tokens.iter().chain(&self.maps.stacks).map(AsFd::as_fd);
+        let all = groups.chain(buckets).chain([self.program.as_fd()]);
         all.filter_map(|fd| fdinfo(fd, "memlock")).sum()
     }
 
@@ -101,9 +104,10 @@ impl Loaded {
 
 impl Maps {
     fn new(program: &Program, shared: &Shared) -> Result<Self, BpfError> {
-        let uses_tokens = program.patches.iter().any(|(_, patch)| *patch == Patch::Map(program::Map::Tokens));
+        let uses = |map| program.patches.iter().any(|(_, patch)| *patch == Patch::Map(map));
         let tokens =
             Shape { name: "netsonde_tokens", kind: Kind::LruHash, key_bytes: 8, value_bytes: 8, entries: TOKENS };
+        let stacks = Shape { name: "netsonde_stacks", kind: Kind::Array, key_bytes: 4, value_bytes: 8, entries: 1 };
         let cpus = shared.cpus();
         let groups = match program.writes {
             Writes::Records { .. } => None,
@@ -112,8 +116,9 @@ impl Maps {
                 Some([groups("netsonde_group0")?, groups("netsonde_group1")?])
             }
         };
-        let tokens = uses_tokens.then(|| Map::new(tokens, cpus)).transpose()?;
-        Ok(Self { tokens, groups })
+        let made = |map, shape| uses(map).then(|| Map::new(shape, cpus)).transpose();
+        let (tokens, stacks) = (made(program::Map::Tokens, tokens)?, made(program::Map::Stacks, stacks)?);
+        Ok(Self { tokens, stacks, groups })
     }
 
     fn descriptor<'a>(&'a self, map: program::Map, shared: &'a Shared) -> Option<BorrowedFd<'a>> {
@@ -122,6 +127,7 @@ impl Maps {
             program::Map::Figures => Some(shared.figures_fd()),
             program::Map::Switch => Some(shared.switch_fd()),
             program::Map::Tokens => self.tokens.as_ref().map(AsFd::as_fd),
+            program::Map::Stacks => self.stacks.as_ref().map(AsFd::as_fd),
             program::Map::Groups(index) => self.groups.as_ref()?.get(index).map(AsFd::as_fd),
             program::Map::Seen => None,
         }

@@ -18,10 +18,13 @@ impl Rhythm {
 
     /// A phase of `name`'s own, so that not all nodes of a cluster push at once, and each at an even pace.
     pub fn spread(interval: Duration, name: &str) -> Self {
-        // FNV-1a.
+        // FNV-1a, and then SplitMix64's last steps: names of nodes differ at their ends, and only the lowest bits by that.
         let hash = name
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let hash = hash ^ (hash >> 31);
         let part = (hash >> 11) as f64 / (1u64 << 53) as f64;
         Self { interval, phase: interval.mul_f64(part) }
     }

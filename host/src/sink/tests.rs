@@ -106,7 +106,7 @@ fn rule_16_what_is_counted_as_delivered_is_in_the_file() {
     let (lines, json) = (folder.path("events.log"), folder.path("events.jsonl"));
     let sinks = start(vec![
         Box::new(File::new("lines", &file(&lines, Form::Line))),
-        of(&config::Sink::File(file(&json, Form::Json))),
+        of(&config::Sink::File(file(&json, Form::Json))).unwrap(),
     ]);
     sinks.push(&batch(1..3));
     sinks.push(&batch(3..4));

@@ -35,7 +35,7 @@ pub type HookId = u32;
 pub struct Limits {
     /// Of the ring that all streams share: a power of two.
     pub ring_bytes: u32,
-    /// Of each stream.
+    /// Of each stream; stacks only of those whose owner wants them.
     pub rows: Budget,
     /// Of each program, as a share of one core.
     pub cpu: f64,
@@ -48,6 +48,8 @@ pub struct Owner {
     /// The probe's own word for the query.
     pub query: String,
     pub sql: String,
+    /// Whether rows come with the kernel's stack.
+    pub stack: bool,
 }
 
 /// Why a query is not answered.
@@ -141,7 +143,8 @@ impl Hooks {
         if let Some((&id, _)) = programs.iter().find(|(_, program)| program.owner == owner) {
             return Ok(id);
         }
-        let compiled = compile(query, self.limits.rows)?;
+        let stacks = if owner.stack { self.limits.rows.stacks } else { 0 };
+        let compiled = compile(query, Budget { stacks, ..self.limits.rows })?;
         let first = self.next.load(Ordering::Relaxed);
         let mut ids = (first..first + MAX_PROGRAMS).map(|id| id % MAX_PROGRAMS);
         let id = ids.find(|id| !programs.contains_key(id)).ok_or(HookError::TooMany)?;

@@ -27,6 +27,7 @@ pub mod helper {
     pub const GET_SMP_PROCESSOR_ID: i32 = 8;
     pub const GET_CURRENT_PID_TGID: i32 = 14;
     pub const GET_CURRENT_COMM: i32 = 16;
+    pub const GET_STACK: i32 = 67;
     pub const PROBE_READ_KERNEL: i32 = 113;
     pub const SEQ_WRITE: i32 = 127;
     pub const RINGBUF_RESERVE: i32 = 131;

@@ -40,11 +40,13 @@ pub struct Budget {
     pub rate: u32,
     /// Rows of a namespace at once, after a while without any.
     pub burst: u32,
+    /// Stacks a second, of all namespaces together; 0: rows have none.
+    pub stacks: u32,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { rate: 100, burst: 1000 }
+        Self { rate: 100, burst: 1000, stacks: 0 }
     }
 }
 
@@ -98,13 +100,15 @@ pub fn compile(query: &Query, budget: Budget) -> Result<Compiled, CompileError> 
         emit.prepare(columns.iter().filter_map(|&column| query.columns[column].access.as_deref()));
         emit.filter(query, filter)?;
     }
-    let wanted = query.columns.iter().zip(&cells).filter(|(_, cell)| cell.is_some());
-    emit.prepare(wanted.filter_map(|(column, _)| column.access.as_deref()));
     let mut partials = Vec::new();
     let writes = match &query.grouping {
-        None if query.is_pass() => emit.pass_rows(query, &cells),
+        None if query.is_pass() => {
+            emit.prepare_cells(query, &cells);
+            emit.pass_rows(query, &cells)
+        }
         None => emit.rows(query, &cells, budget),
         Some(grouping) => {
+            emit.prepare_cells(query, &cells);
             partials = groups::partials(query, &grouping.aggregates);
             emit.groups(query, grouping, &cells, &partials)
         }

@@ -266,6 +266,9 @@ impl Hook {
 
     fn computed(&self, btf: &Btf, name: &str) -> Result<TableColumn, HookError> {
         let Some(&(_, computed)) = computed::ALL.iter().find(|(other, _)| *other == name) else {
+            if name == "stack" {
+                return Err(HookError::absent(STACK));
+            }
             return Err(self.no_argument(name));
         };
         self.available(computed)
@@ -332,6 +335,9 @@ impl Hook {
         HookError::absent(format!("{} has no argument `{name}`{near}; it has {have}", self.table_name()))
     }
 }
+
+/// Why there is no column `stack`.
+const STACK: &str = "stacks are no column: events of a probe have them if the configuration says `stack: true` of it";
 
 fn sources(btf: &Btf, hook: &str, arguments: &[Argument]) -> Sources {
     let of = |structure: &str| -> Vec<u32> {

@@ -95,6 +95,7 @@ fn map_name(map: Map) -> String {
         Map::Tokens => "tokens".into(),
         Map::Groups(index) => format!("groups {index}"),
         Map::Seen => "seen".into(),
+        Map::Stacks => "stacks".into(),
     }
 }
 
@@ -106,6 +107,7 @@ fn helper_name(number: i32) -> String {
         8 => "get_smp_processor_id",
         14 => "get_current_pid_tgid",
         16 => "get_current_comm",
+        67 => "get_stack",
         113 => "probe_read_kernel",
         127 => "seq_write",
         131 => "ringbuf_reserve",

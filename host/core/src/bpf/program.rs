@@ -34,6 +34,8 @@ pub enum Map {
     Switch,
     /// BPF_MAP_TYPE_LRU_HASH of the program's own: namespace cookie → u64, the token bucket's time.
     Tokens,
+    /// BPF_MAP_TYPE_ARRAY with one u64 of the program's own: the time of the bucket that its stacks take tokens from.
+    Stacks,
     /// BPF_MAP_TYPE_PERCPU_HASH, two of the program's own (0 and 1): group → aggregates. Of a pass one BPF_MAP_TYPE_HASH (0), as nothing
     /// runs beside it.
     Groups(usize),
@@ -44,14 +46,14 @@ pub enum Map {
 /// What the program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
-    /// A record of so many bytes, into the ring for each event, or to the reader of a pass.
+    /// A record of so many bytes, into the ring for each event, or to the reader of a pass; in the ring a stack may be behind it.
     Records { bytes: usize },
     /// Entries of its maps of groups.
     Groups { key_bytes: usize, value_bytes: usize },
 }
 
 /// Words of one program's figures, all u64, counted on each CPU.
-pub const FIGURES: usize = 9;
+pub const FIGURES: usize = 11;
 
 /// Index of each figure.
 pub mod figure {
@@ -72,4 +74,8 @@ pub mod figure {
     pub const OVERFLOW: usize = 7;
     /// Rows that were written into the ring.
     pub const SUBMITTED: usize = 8;
+    /// Rows that came without a stack, as there was no token for one.
+    pub const STACK_SUPPRESSED: usize = 9;
+    /// Rows whose stack could not be had: the ring had no room for it, or the kernel gave none.
+    pub const STACK_LOST: usize = 10;
 }

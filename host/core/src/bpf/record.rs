@@ -23,6 +23,14 @@ pub mod head {
     pub const BYTES: u32 = 40;
 }
 
+/// What is behind a row that comes with the kernel's stack: u64, how many bytes of addresses follow (negative: an error), and the addresses.
+pub mod stack {
+    /// Addresses at most, innermost first: with those of BPF's own at the begin, enough for a connection over loopback from the system call on.
+    pub const FRAMES: u32 = 64;
+    pub const HEAD_BYTES: u32 = 8;
+    pub const BYTES: u32 = HEAD_BYTES + 8 * FRAMES;
+}
+
 /// What every key of a group begins with: u64, a bit for each column that has a value.
 pub const KEY_HEAD_BYTES: u32 = 8;
 
@@ -170,6 +178,37 @@ impl Cell {
             (Form::Bit, Type::Octets) => column.push_blob(b""),
             (Form::Bit, _) => column.push_u64(0),
         }
+    }
+}
+
+/// The stacks of some rows, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stacks {
+    addresses: Vec<u64>,
+    /// Of each row, where its stack ends.
+    ends: Vec<u32>,
+}
+
+impl Stacks {
+    /// Adds what a record has behind its row of `row_bytes`; nothing, if it has no stack.
+    pub fn push(&mut self, record: &[u8], row_bytes: usize) {
+        let behind = record.get(row_bytes..).unwrap_or_default();
+        let length = usize::try_from(word(behind, 0) as i64).unwrap_or(0);
+        let (addresses, _) = behind.get(stack::HEAD_BYTES as usize..).unwrap_or_default().as_chunks::<8>();
+        self.addresses.extend(addresses.iter().take(length / 8).map(|address| u64::from_le_bytes(*address)));
+        self.ends.push(self.addresses.len() as u32);
+    }
+
+    /// The addresses of a row's stack, innermost first; empty where it has none.
+    pub fn get(&self, row: usize) -> &[u64] {
+        let end = self.ends.get(row).map_or(0, |end| *end as usize);
+        let begin = row.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
+        self.addresses.get(begin..end).unwrap_or_default()
+    }
+
+    /// Whether no row has one.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
     }
 }
 

@@ -190,9 +190,17 @@ pub static CONFIG: &[Key<Config>] = &[
     },
     Key {
         path: "hooks.cpu",
-        doc: "Share of one core that each query's program may take over ten seconds; beyond it is detached for a while. 0.01% to 10000%.",
-        example: "1%",
+        doc: "Share of one core that each query's program may take over ten seconds; beyond it is detached for a while. The default leaves room \
+              for floods of some 100,000 packets a second. 0.01% to 10000%.",
+        example: "5%",
         value: Value::Percent(|c| &mut c.hooks.cpu, 1..=1_000_000),
+    },
+    Key {
+        path: "hooks.stacks",
+        doc: "Stacks a second that are taken for each query of a probe with `stack: true`, of all namespaces together; other rows come without. \
+              1/s to 100000/s.",
+        example: "100/s",
+        value: Value::Rate(|c| &mut c.hooks.stacks, 1..=100_000),
     },
     Key {
         path: "hooks.ring",
@@ -210,7 +218,8 @@ pub static CONFIG: &[Key<Config>] = &[
     },
     Key {
         path: "drain",
-        doc: "On SIGTERM, requests that are being answered, and sinks that still have events, get this long to end. 0s to 5m.",
+        doc: "On SIGTERM, requests that are being answered, and sinks that still have events, get this long to end. What is left then goes to \
+              the sinks' spill. 0s to 5m.",
         example: "5s",
         value: Value::Time(|c| &mut c.drain, Duration::ZERO..=Duration::from_secs(300)),
     },
@@ -414,6 +423,13 @@ pub static PROBE: &[Key<Probe>] = &[
         doc: "Length of a label's value; a longer one is cut. 8B to 4KiB.",
         example: "256B",
         value: Value::Size(|p| &mut p.limits.label, 8..=4096),
+    },
+    Key {
+        path: "stack",
+        doc: "Whether its events have the kernel's stack, where they come of rows of a tracepoint; `hooks.stacks` says of how many. Taking one \
+              costs some microseconds. Names of functions need CAP_SYSLOG where kernel.kptr_restrict is set.",
+        example: "true",
+        value: Value::Bool(|p| &mut p.stack),
     },
     Key {
         path: "allow",

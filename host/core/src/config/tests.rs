@@ -37,6 +37,7 @@ probes:
     module: probes/handshake.wasm
     settings: { slow: 200ms, list: [1, -2.5, ~, true], "a b": "1" }
     limits: { memory: 1MiB, deadline: 50ms, wall: 2s, series: 5, events: 7/s, label: 64B }
+    stack: true
     allow: [node.pods]
   alpha: { module: "builtin:sockstat" }
 probe_folder: probes
@@ -46,7 +47,7 @@ netns_folder: /var/run/netns
 host_netns: /run/netns/node
 collection: { min_interval: 500ms, idle_interval: 1m, timeout: 2s }
 btf: vmlinux.btf
-hooks: { rate: 5/s, burst: 7, cpu: 0.5%, ring: 1MiB }
+hooks: { rate: 5/s, burst: 7, stacks: 9/s, cpu: 0.5%, ring: 1MiB }
 compat: [cadvisor-traffic, cadvisor]
 cgroup_root: /host/cgroup
 pods: { cri: crio.sock, docker: none, labels: { app: app.kubernetes.io/name, team: team } }
@@ -76,6 +77,7 @@ spill: { folder: spill, size: 1GiB, max_age: 24h }
             events: 7,
             label: 64,
         },
+        stack: true,
         allow: vec!["node.pods".to_owned()],
         ..Probe::named("handshake")
     };
@@ -105,7 +107,7 @@ spill: { folder: spill, size: 1GiB, max_age: 24h }
             timeout: Duration::from_secs(2),
         },
         btf: "/etc/netsonde/vmlinux.btf".into(),
-        hooks: Hooks { rate: 5, burst: 7, cpu: 50, ring: 1 << 20 },
+        hooks: Hooks { rate: 5, burst: 7, stacks: 9, cpu: 50, ring: 1 << 20 },
         compat: vec![Compat::CadvisorTraffic, Compat::Cadvisor],
         drain: Duration::ZERO,
         events: super::Events { fold: Duration::from_secs(10) },
@@ -152,7 +154,7 @@ probes:
   Bad-Name: {}
   process: {}
   sockstat:
-    stak: true
+    else: true
     limits: { memory: 4GiB, deadlin: 1s, series: many }
     setings: {}
 collection:
@@ -177,7 +179,7 @@ cache_folder:
             "netsonde.yaml:4:1: duplicate key `drain`; it is on line 3 already",
             "netsonde.yaml:6:3: `Bad-Name` is no name for a probe: a small letter, then small letters, digits and `_`, 64 at most",
             "netsonde.yaml:7:3: `process` is no name for a probe: the agent's own metrics begin with its first word; choose another",
-            "netsonde.yaml:9:5: unknown key `stak` in `probes.sockstat`; known here are `module`, `settings`, `limits`, `allow`",
+            "netsonde.yaml:9:5: unknown key `else` in `probes.sockstat`; known here are `module`, `settings`, `limits`, `stack`, `allow`",
             "netsonde.yaml:10:23: `probes.sockstat.limits.memory`: 4GiB is out of bounds; from 64KiB to 1GiB is possible",
             "netsonde.yaml:10:29: unknown key `deadlin` in `probes.sockstat.limits`; did you mean `deadline`?",
             "netsonde.yaml:10:50: `probes.sockstat.limits.series`: must be a whole number such as `10000`; found the text `many`",
@@ -233,6 +235,12 @@ fn one_error_says_what_was_found_and_what_is_right() {
             "each item of `compat` is a word, of `cadvisor` and `cadvisor-traffic`; found a mapping",
         ),
         ("compat:", "`compat` has no value"),
+        (
+            "probes: { a: { stack: yes } }",
+            "`probes.a.stack`: must be `true` or `false`, such as `true`; found the text `yes`",
+        ),
+        ("probes: { a: { stack: 1 } }", "must be `true` or `false`, such as `true`; found the number `1`"),
+        ("hooks: { stacks: 0/s }", "from 1/s to 100000/s"),
         ("probes: { a: { allow: node.pods } }", "`probes.a.allow`: must be a list of tables such as `[node.pods]`"),
         ("probes: { a: { allow: [node.tcp] } }", "in `probes.a.allow`"),
         ("sinks: stdout", "`sinks`: must be a list of sinks such as `[{ stdout: { form: line } }]`; found the text"),
@@ -371,13 +379,14 @@ prop_compose! {
         events in 1u64..=100_000,
         label in 8u64..=4096,
         guarded in any::<bool>(),
+        stack in any::<bool>(),
     ) -> Probe {
         let deadline = Duration::from_millis(deadline);
         let allow = if guarded { GUARDED_TABLES.iter().map(|table| table.to_string()).collect() } else { Vec::new() };
         let limits = Limits { memory, deadline, wall: deadline + Duration::from_millis(more), series, events, label };
         // No settings and empty ones are the same.
         let settings = if settings.is_null() { json!({}) } else { settings };
-        Probe { module, settings, limits, allow, ..Probe::named("") }
+        Probe { module, settings, limits, stack, allow, ..Probe::named("") }
     }
 }
 
@@ -452,6 +461,7 @@ fn sinks() -> impl Strategy<Value = Vec<Sink>> {
                 Sink::File(sink) => &mut sink.common,
                 Sink::Loki(sink) => &mut sink.common,
                 Sink::Otlp(sink) => &mut sink.common,
+                Sink::OpenFalcon(sink) => &mut sink.common,
             };
             common.name = Some(format!("s-{index}"));
         }
@@ -468,7 +478,7 @@ prop_compose! {
         folders in prop::collection::vec("/[ -~]{0,20}", 6),
         runtimes in [runtime(), runtime()],
         labels in prop::collection::vec(("[a-z][a-z0-9_]{6,9}", "[ -~]{1,20}"), 0..3),
-        (rate, burst, cpu, ring) in (1u64..=100_000, 1u64..=100_000, 1u64..=1_000_000, 65_536u64..=1 << 28),
+        (rate, burst, stacks, cpu, ring) in (1u64..=100_000, 1u64..=100_000, 1u64..=100_000, 1u64..=1_000_000, 65_536u64..=1 << 28),
         files in prop::collection::vec(prop::option::of("/[ -~]{0,20}"), 3),
         compat in proptest::sample::subsequence(Compat::ALL.to_vec(), 0..=Compat::ALL.len()),
         min in 0u64..=1000,
@@ -494,7 +504,7 @@ prop_compose! {
             host_netns: files[0].clone().map(PathBuf::from),
             collection: Collection { min_interval: millis(min), idle_interval: millis(idle), timeout: millis(timeout) },
             btf: folders[4].clone().into(),
-            hooks: Hooks { rate, burst, cpu, ring },
+            hooks: Hooks { rate, burst, stacks, cpu, ring },
             compat,
             drain: millis(drain),
             events: super::Events { fold: millis(fold) },

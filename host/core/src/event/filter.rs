@@ -72,11 +72,10 @@ impl Filter {
     /// If it is none, or one too many.
     pub fn want(&mut self, key: Key, value: &str) -> Result<(), FilterError> {
         let texts = &mut self.texts[key as usize];
+        let have = if key == Key::Id { self.ids.len() } else { texts.len() };
         match key {
             _ if value.is_empty() => return Err(FilterError::Empty),
-            _ if texts.len().max(self.ids.len() * usize::from(key == Key::Id)) == MAX_VALUES => {
-                return Err(FilterError::TooMany);
-            }
+            _ if have == MAX_VALUES => return Err(FilterError::TooMany),
             Key::Id => self.ids.push(value.parse().map_err(|_| FilterError::NoId)?),
             _ => texts.push(value.to_owned()),
         }

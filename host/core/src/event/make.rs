@@ -71,7 +71,7 @@ pub fn events(
             scope: None,
             peer: None,
             fields: maker.fields(&names, block, &events.fields, row),
-            stack: None,
+            stack: origins.stack(events.answer, source_row(events, row)),
             repeats: None,
         };
         let is_over = place >= limit.granted;

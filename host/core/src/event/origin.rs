@@ -1,10 +1,14 @@
-//! What an event has from its source row: when, and who.
+//! What an event has from its source row: when, who, and the stack.
 
 use crate::{
     batch::{Column, Values},
     probe::{Call, Field},
     scope::ScopeId,
 };
+use std::sync::Arc;
+
+/// Functions of the kernel, innermost first, each as `skb_release_data+0xA3`. Events share them.
+pub type Stack = Arc<[Arc<str>]>;
 
 /// The source rows of one answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +17,8 @@ pub struct Origin {
     pub times: Option<Vec<u64>>,
     /// Handles, row by row. None: nobody is known.
     pub scopes: Option<Column>,
+    /// Where the kernel was, row by row: its functions, innermost first. Rows beyond the end have none.
+    pub stacks: Vec<Option<Stack>>,
 }
 
 impl Origin {
@@ -69,7 +75,7 @@ impl Origins {
     /// Of answers to table queries: their rows have no time of their own. `fields` gives those of the plan's query with this index.
     pub fn of_tables<'f>(call: &Call, fields: impl Fn(u32) -> &'f [Field]) -> Self {
         let origin = |answer: &crate::probe::Answer| match &answer.result {
-            Ok(batch) => Origin { times: None, scopes: Origin::scopes(fields(answer.query), &batch.columns) },
+            Ok(batch) => Origin { scopes: Origin::scopes(fields(answer.query), &batch.columns), ..Origin::default() },
             Err(_) => Origin::default(),
         };
         Self::new(call, call.answers.iter().map(origin).collect())
@@ -84,6 +90,11 @@ impl Origins {
             Some(&time) if time >= self.monotonic_nanos => self.unix_nanos.saturating_add(time - self.monotonic_nanos),
             Some(&time) => self.unix_nanos.saturating_sub(self.monotonic_nanos - time),
         }
+    }
+
+    /// Where the kernel was at row `row` of an answer.
+    pub(super) fn stack(&self, answer: Option<u32>, row: usize) -> Option<Stack> {
+        self.answers.get(answer? as usize)?.stacks.get(row)?.clone()
     }
 
     /// Whose row `row` of an answer is.

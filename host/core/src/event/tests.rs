@@ -390,7 +390,7 @@ fn rule_6_events_of_somebody_who_has_no_name_yet_wait_for_it() {
 fn rule_15_the_time_is_the_source_rows_and_events_come_in_its_order() {
     let call = call(vec![], 4);
     let times = Some(vec![900, 400, 1100, 2000]);
-    let origins = Origins::new(&call, vec![Origin { times, scopes: None }]);
+    let origins = Origins::new(&call, vec![Origin { times, ..Origin::default() }]);
     let nowhere = Events { answer: None, rows: vec![], ..of_rows(1, &[9], vec![]) };
     let given = || vec![of_rows(0, &[0, 1], vec![]), of_rows(1, &[2, 1], vec![]), nowhere.clone()];
     let made = |limit| -> Vec<(u64, u64, String)> {
@@ -410,9 +410,23 @@ fn rule_15_the_time_is_the_source_rows_and_events_come_in_its_order() {
     assert_eq!(made(0), []);
     let extreme = Origins::new(&Call { unix_nanos: 10, ..call.clone() }, vec![]);
     assert_eq!(extreme.unix_nanos(Some(0), 0), 10, "no times: the call's");
-    let early = Origin { times: Some(vec![0, u64::MAX]), scopes: None };
+    let early = Origin { times: Some(vec![0, u64::MAX]), ..Origin::default() };
     let extreme = Origins::new(&Call { unix_nanos: 10, ..call }, vec![early]);
     assert_eq!((extreme.unix_nanos(Some(0), 0), extreme.unix_nanos(Some(0), 1)), (0, u64::MAX - 990));
+}
+
+#[test]
+fn the_stack_is_the_source_rows_and_may_be_none() {
+    let call = call(vec![], 4);
+    let stack = |frame: &str| -> Option<Stack> { Some([frame.into(), "tcp_v4_rcv+0x1".into()].into()) };
+    let times = Some(vec![1, 2, 3, 4]);
+    let origin = Origin { times, stacks: vec![stack("a+0x1"), None, stack("b+0xA3 [nf]")], ..Origin::default() };
+    let nowhere = Events { answer: None, rows: vec![], ..of_rows(1, &[9], vec![]) };
+    let given = vec![of_rows(0, &[2, 0, 1, 3], vec![]), nowhere];
+    let events = make(given, &plan(&[]), &call, &Origins::new(&call, vec![origin]), 99);
+    let told: Vec<Option<Stack>> = events.into_iter().map(|event| event.stack).collect();
+    // The row beyond the end has none, and what has no row has none.
+    assert_eq!(told, [stack("a+0x1"), None, stack("b+0xA3 [nf]"), None, None]);
 }
 
 #[test]

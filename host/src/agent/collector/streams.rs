@@ -46,12 +46,12 @@ impl Collector {
             self.calls += 1;
             let mut origins = Vec::with_capacity(rows.len());
             let mut answers = Vec::with_capacity(rows.len());
-            for (query, Stream { batch, times, scopes, .. }) in rows {
+            for (query, Stream { batch, times, scopes, stacks, .. }) in rows {
                 let fields =
                     slot.hooks().find(|(index, ..)| *index == query).map_or(&[][..], |(_, query, _)| &query.fields);
                 // Rule 28, and rule 19: every row has a namespace, whether it is selected or not.
                 let scopes = Origin::scopes(fields, &batch.columns).unwrap_or(scopes);
-                origins.push(Origin { times: Some(times), scopes: Some(scopes) });
+                origins.push(Origin { times: Some(times), scopes: Some(scopes), stacks });
                 answers.push(Answer { query: query as u32, result: Ok(batch), failed_scopes: Vec::new() });
             }
             let call = Call {

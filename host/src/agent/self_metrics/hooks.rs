@@ -65,7 +65,7 @@ impl HookFigures {
 
     pub fn write(&self, page: &mut Page<'_>) {
         type Counter = (&'static str, &'static str, fn(&Total) -> u64);
-        let counters: [Counter; 6] = [
+        let counters: [Counter; 8] = [
             ("netsonde_hook_runs", "Runs of the query's program in the kernel", |total| total.counts[figure::RUNS]),
             ("netsonde_hook_suppressed", "Rows kept back as their namespace had used up its tokens", |total| {
                 total.counts[figure::SUPPRESSED]
@@ -84,6 +84,16 @@ impl HookFigures {
             ("netsonde_hook_map_error", "Rows whose group the kernel could not store", |total| {
                 total.counts[figure::MAP_ERROR]
             }),
+            (
+                "netsonde_hook_stacks_suppressed",
+                "Rows that came without the kernel's stack, as their query had used up its tokens for stacks",
+                |total| total.counts[figure::STACK_SUPPRESSED],
+            ),
+            (
+                "netsonde_hook_stacks_lost",
+                "Rows that came without the kernel's stack, as the ring had no room for it or the kernel gave none",
+                |total| total.counts[figure::STACK_LOST],
+            ),
         ];
         for (name, help, value) in counters {
             let mut family = page.family(name, Counter, "", help);

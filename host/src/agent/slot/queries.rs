@@ -73,19 +73,20 @@ impl Slot {
         tables.find(|table| GUARDED_TABLES.contains(table) && !is_allowed(table))
     }
 
-    fn owner(&self, query: &netsonde_core::probe::Query) -> Owner {
-        Owner { probe: self.spec.name.clone(), query: query.name.clone(), sql: query.sql.clone() }
+    fn owner(&self, query: &netsonde_core::probe::Query, checked: &Query) -> Owner {
+        let (probe, stack) = (self.spec.name.clone(), self.spec.stack && checked.is_stream());
+        Owner { probe, query: query.name.clone(), sql: query.sql.clone(), stack }
     }
 
     fn pass(&self, query: &netsonde_core::probe::Query, checked: Query) -> Planned {
-        match self.host.programs.ready(self.owner(query), &checked) {
+        match self.host.programs.ready(self.owner(query, &checked), &checked) {
             Ok(id) => Planned::Passed(Box::new(checked), id),
             Err(why) => Planned::Absent(why),
         }
     }
 
     fn hook(&self, query: &netsonde_core::probe::Query, checked: Query) -> Planned {
-        match self.host.programs.attach(self.owner(query), &checked) {
+        match self.host.programs.attach(self.owner(query, &checked), &checked) {
             Ok(id) => Planned::Hooked(Box::new(checked), id),
             Err(why) => Planned::Absent(why),
         }

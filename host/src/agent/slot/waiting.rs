@@ -59,7 +59,7 @@ mod tests {
 
     fn rows(hook: u32, rows: usize) -> Stream {
         let batch = Batch { rows, columns: Vec::new() };
-        Stream { hook, probe: "p".into(), batch, times: vec![0; rows], scopes: Column::null(rows) }
+        Stream { hook, probe: "p".into(), batch, times: vec![0; rows], scopes: Column::null(rows), stacks: Vec::new() }
     }
 
     #[test]

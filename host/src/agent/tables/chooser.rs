@@ -18,7 +18,7 @@ pub struct Chooser {
 
 impl Chooser {
     pub fn load(number: usize, query: Arc<Query>) -> Self {
-        let owner = Owner { probe: "host".into(), query: "within".into(), sql: String::new() };
+        let owner = Owner { probe: "host".into(), query: "within".into(), sql: String::new(), stack: false };
         let program = Program::load(owner, &query).map_err(|error| error.to_string());
         Self { number, query, program }
     }

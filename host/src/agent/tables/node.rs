@@ -93,7 +93,7 @@ impl Pass {
     pub fn load(hooks: &Hooks) -> Result<Self, NodeError> {
         let catalogue = Catalogue { hooks: hooks.clone(), ..Catalogue::default() };
         let fields = query::plan(SQL, &catalogue, Asker::Probe)?;
-        let owner = Owner { probe: "host".into(), query: TABLE.into(), sql: SQL.into() };
+        let owner = Owner { probe: "host".into(), query: TABLE.into(), sql: SQL.into(), stack: false };
         Ok(Self { program: Program::load(owner, &fields)?, fields })
     }
 

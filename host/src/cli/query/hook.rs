@@ -31,7 +31,8 @@ use std::{
 const DEFAULT: Duration = Duration::from_secs(5);
 
 /// A person reads no more.
-const LIMITS: Limits = Limits { ring_bytes: 8 << 20, rows: Budget { rate: 10_000, burst: 10_000 }, cpu: 1.0 };
+const LIMITS: Limits =
+    Limits { ring_bytes: 8 << 20, rows: Budget { rate: 10_000, burst: 10_000, stacks: 0 }, cpu: 1.0 };
 
 impl Query {
     pub(super) fn run_hook(
@@ -45,7 +46,7 @@ impl Query {
         let walked = namespaces.look().map_err(Failure::failed)?;
         load::warn_of(&walked);
         let symbols = Symbols::new(&places.proc_root);
-        let owner = Owner { probe: "query".into(), query: "query".into(), sql: self.sql.clone() };
+        let owner = Owner { probe: "query".into(), query: "query".into(), sql: self.sql.clone(), stack: false };
         hooks.attach(owner, query).map_err(|error| match error {
             HookError::Compile(_) => Failure::wrong([error]),
             error => Failure::failed(error),

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 impl Query {
     pub(super) fn run_pass(&self, query: &query::Query, places: Places, hooks: &Hooks) -> Result<(), Failure> {
-        let owner = Owner { probe: "query".into(), query: "query".into(), sql: self.sql.clone() };
+        let owner = Owner { probe: "query".into(), query: "query".into(), sql: self.sql.clone(), stack: false };
         let program = Program::load(owner, query).map_err(|error| match error {
             IterError::Compile(_) => Failure::wrong([error]),
             error => Failure::failed(error),

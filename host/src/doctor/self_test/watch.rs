@@ -24,7 +24,7 @@ use std::{
 /// How long rows are waited for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-const LIMITS: Limits = Limits { ring_bytes: 1 << 20, rows: Budget { rate: 1000, burst: 1000 }, cpu: 1.0 };
+const LIMITS: Limits = Limits { ring_bytes: 1 << 20, rows: Budget { rate: 1000, burst: 1000, stacks: 0 }, cpu: 1.0 };
 
 /// The handle of the test's namespace, and of all others.
 const OURS: ScopeId = 1;
@@ -107,8 +107,12 @@ impl Watch {
     }
 
     fn attach(&mut self, hooks: &Hooks, table: &str) -> Result<(), Trouble> {
-        let owner =
-            |query: &str| Owner { probe: "doctor".into(), query: format!("{table} {query}"), sql: String::new() };
+        let owner = |query: &str| Owner {
+            probe: "doctor".into(),
+            query: format!("{table} {query}"),
+            sql: String::new(),
+            stack: false,
+        };
         self.ids = Some((hooks.attach(owner("rows"), &self.rows)?, hooks.attach(owner("counts"), &self.counts)?));
         Ok(())
     }

@@ -6,7 +6,8 @@ use netsonde_core::{
     batch::{Batch, Column, ColumnBuilder},
     bpf::{
         compile::Compiled,
-        record::{Decoder, Scoping, head, netns, word},
+        program::Writes,
+        record::{Decoder, Scoping, Stacks, head, netns, word},
     },
     query::Query,
 };
@@ -54,6 +55,8 @@ pub struct Rows {
     pub times: Vec<u64>,
     /// The namespace, by row; NULL where none was at hand.
     pub scopes: Column,
+    /// Where the kernel was, by row.
+    pub stacks: Stacks,
 }
 
 impl Reader {
@@ -117,12 +120,18 @@ impl Gathered {
     /// In batches. Rule 15: rows of several CPUs lie in the ring as they were reserved; they are given in the order of their time.
     fn decode(mut self, id: HookId, query: &Arc<Query>, compiled: &Compiled, whose: &mut dyn Scoping) -> Vec<Rows> {
         self.records.sort_by_key(|(time, ..)| *time);
+        let row_bytes = match compiled.program.writes {
+            Writes::Records { bytes } => bytes,
+            Writes::Groups { .. } => usize::MAX,
+        };
         let batch = |records: &[(u64, u32, u32)]| {
             let mut decoder = Decoder::new(&compiled.cells, &query.columns, head::PRESENT as usize);
             let mut scopes = ColumnBuilder::u32();
+            let mut stacks = Stacks::default();
             for &(_, begin, end) in records {
                 let record = &self.bytes[begin as usize..end as usize];
                 decoder.push(record, whose);
+                stacks.push(record, row_bytes);
                 match netns(record, head::NETNS as usize) {
                     Some(netns) => scopes.push_u64(whose.netns(netns).into()),
                     None => scopes.push_null(),
@@ -134,6 +143,7 @@ impl Gathered {
                 batch: decoder.finish(),
                 times: records.iter().map(|(time, ..)| *time).collect(),
                 scopes: scopes.finish(),
+                stacks,
             }
         };
         self.records.chunks(BATCH_ROWS).map(batch).collect()

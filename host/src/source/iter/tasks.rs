@@ -40,7 +40,7 @@ impl Tasks {
     pub fn new(hooks: &Hooks) -> Result<Self, TasksError> {
         let catalogue = Catalogue { hooks: hooks.clone(), ..Catalogue::default() };
         let query = query::plan(SQL, &catalogue, Asker::Probe)?;
-        let owner = Owner { probe: "namespaces".into(), query: "tasks".into(), sql: SQL.into() };
+        let owner = Owner { probe: "namespaces".into(), query: "tasks".into(), sql: SQL.into(), stack: false };
         Ok(Self(Program::load(owner, &query)?))
     }
 

@@ -6,11 +6,13 @@ use super::{
         asm::{Alu, Asm, FP, Finished, Jump, Label, R0, R1, R2, R6, R9, Reg, TooLong, helper},
         hook::Hook,
         program::{Map, figure},
+        record::Cell,
     },
     CompileError, ahead,
     ahead::Touch,
     paths,
 };
+use crate::query::Query;
 
 /// Bytes of stack that the kernel gives a program (MAX_BPF_STACK).
 const STACK: i32 = 512;
@@ -187,6 +189,12 @@ impl<'a> Emit<'a> {
                 Access::Computed(computed) => self.prepare_computed(*computed),
             }
         }
+    }
+
+    /// The same for the columns that have a cell.
+    pub fn prepare_cells(&mut self, query: &Query, cells: &[Option<Cell>]) {
+        let wanted = query.columns.iter().zip(cells).filter(|(_, cell)| cell.is_some());
+        self.prepare(wanted.filter_map(|(column, _)| column.access.as_deref()));
     }
 
     fn prepare_computed(&mut self, computed: Computed) {

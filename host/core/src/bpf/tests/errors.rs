@@ -64,6 +64,10 @@ fn rule_26_what_a_kernel_lacks_is_absent() {
             "SELECT name(newstate, 'TCP_ESTABLISH') FROM hook.inet_sock_set_state",
             "line 1, column 8: no enum of this kernel has a member `TCP_ESTABLISH`",
         ),
+        (
+            "SELECT stack FROM hook.quiet",
+            "line 1, column 8: stacks are no column: events of a probe have them if the configuration says `stack: true` of it",
+        ),
         ("SELECT x FROM hook.quiet", "line 1, column 8: hook.quiet has no argument `x`; it has nothing"),
     ] {
         let error = error(sql);

@@ -21,8 +21,8 @@ const KERNEL: u64 = 0xffff_8000_0000_0000;
 /// What a new record holds until it is written.
 const POISON: u8 = 0xaa;
 
-const MAP_ORDER: [Map; 7] =
-    [Map::Ring, Map::Figures, Map::Switch, Map::Tokens, Map::Groups(0), Map::Groups(1), Map::Seen];
+const MAP_ORDER: [Map; 8] =
+    [Map::Ring, Map::Figures, Map::Switch, Map::Tokens, Map::Groups(0), Map::Groups(1), Map::Seen, Map::Stacks];
 
 /// A machine with one program.
 pub struct Machine {
@@ -37,6 +37,7 @@ pub struct Machine {
     groups: [BTreeMap<Vec<u8>, Vec<u64>>; 2],
     figures: Vec<u64>,
     switch: u64,
+    stack_bucket: u64,
     reserved: Option<u64>,
     /// CLOCK_MONOTONIC, and how far each look at it moves it.
     pub now: u64,
@@ -44,9 +45,13 @@ pub struct Machine {
     pub cpu: usize,
     pub pid: u32,
     pub comm: [u8; COMM],
+    /// The kernel's stack; empty: it cannot be had.
+    pub stack: Vec<u64>,
     /// Records that were submitted, and how many more there is room for.
     pub ring: Vec<Vec<u8>>,
     pub ring_room: usize,
+    /// The largest record that there is room for.
+    pub ring_bytes: u64,
     /// Groups that each map has room for.
     pub groups_room: usize,
     /// Of passes: what file has which socket, rows for the reader and how many more there is room for, sockets that were met.
@@ -72,14 +77,17 @@ impl Machine {
             groups: Default::default(),
             figures: Vec::new(),
             switch: 0,
+            stack_bucket: 0,
             reserved: None,
             now: 1_000_000_000_000,
             tick: 0,
             cpu: 0,
             pid: 4242,
             comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0",
+            stack: Vec::new(),
             ring: Vec::new(),
             ring_room: usize::MAX,
+            ring_bytes: u64::MAX,
             groups_room: usize::MAX,
             files: BTreeMap::new(),
             seq: Vec::new(),
@@ -91,6 +99,7 @@ impl Machine {
         machine.memory.insert(STACK, vec![0; STACK_BYTES as usize]);
         machine.figures = (0..CPUS).map(|_| machine.value(vec![0; 8 * FIGURES])).collect();
         machine.switch = machine.value(vec![0; 8]);
+        machine.stack_bucket = machine.value(vec![0; 8]);
         machine
     }
 
@@ -272,6 +281,13 @@ impl Machine {
                 self.write(argument(self, 1), &self.comm.clone());
                 0
             }
+            67 => {
+                assert_eq!((argument(self, 1), argument(self, 4)), (CONTEXT, 0));
+                let (to, room) = (argument(self, 2), argument(self, 3) as usize / 8);
+                let stack: Vec<u8> = self.stack.iter().take(room).flat_map(|address| address.to_le_bytes()).collect();
+                self.write(to, &stack);
+                if stack.is_empty() { -14_i64 as u64 } else { stack.len() as u64 }
+            }
             113 => {
                 let (to, length, from) = (argument(self, 1), argument(self, 2) as usize, argument(self, 3));
                 let bytes = self.bytes(from, length);
@@ -286,7 +302,7 @@ impl Machine {
                 0
             }
             162 => self.files.get(&argument(self, 1)).copied().unwrap_or(0),
-            131 if self.ring.len() >= self.ring_room => 0,
+            131 if self.ring.len() >= self.ring_room || argument(self, 2) > self.ring_bytes => 0,
             131 => {
                 assert_eq!((argument(self, 1), argument(self, 3)), (MAPS, 0));
                 let at = self.value(vec![POISON; argument(self, 2) as usize]);
@@ -324,7 +340,8 @@ impl Machine {
         match map {
             Map::Figures if number(&key) == u64::from(ID) => self.figures[self.cpu],
             Map::Switch if number(&key) == 0 => self.switch,
-            Map::Figures | Map::Switch => 0,
+            Map::Stacks if number(&key) == 0 => self.stack_bucket,
+            Map::Figures | Map::Switch | Map::Stacks => 0,
             Map::Tokens => self.tokens.get(&key).copied().unwrap_or(0),
             Map::Groups(index) => self.groups[index].get(&key).map_or(0, |values| values[self.cpu]),
             Map::Seen if self.seen.contains(&key) => self.switch,

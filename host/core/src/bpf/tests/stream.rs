@@ -4,12 +4,16 @@ use super::{
     kernel,
     world::{BOUNDLESS, World},
 };
-use crate::bpf::{compile::Budget, program::figure};
+use crate::bpf::{
+    compile::Budget,
+    program::{Writes, figure},
+    record::{Stacks, stack},
+};
 
 const SECOND: u64 = 1_000_000_000;
 
 fn limited(rate: u32, burst: u32) -> World {
-    World::on(kernel::NEW, "SELECT netns FROM hook.netns_ready", Budget { rate, burst })
+    World::on(kernel::NEW, "SELECT netns FROM hook.netns_ready", Budget { rate, burst, stacks: 0 })
 }
 
 impl World {
@@ -66,9 +70,100 @@ fn soon_after_boot_rows_pass() {
     assert_eq!(world.passed(3600 * SECOND, 2000, net), 1000);
 }
 
+/// Rows with stacks, so many a second.
+fn with_stacks(rate: u32, stacks: u32) -> World {
+    let budget = Budget { rate, burst: rate, stacks };
+    let mut world = World::on(kernel::NEW, "SELECT netns, comm FROM hook.netns_ready", budget);
+    world.machine.stack = vec![0xffff_8001, 0xffff_8002, 0xffff_8003];
+    world
+}
+
+impl World {
+    fn stacks(&self) -> Vec<Vec<u64>> {
+        let Writes::Records { bytes } = self.compiled.program.writes else { panic!("no rows") };
+        let mut stacks = Stacks::default();
+        self.machine.ring.iter().for_each(|record| stacks.push(record, bytes));
+        assert_eq!(stacks.is_empty(), (0..self.machine.ring.len()).all(|row| stacks.get(row).is_empty()));
+        (0..self.machine.ring.len()).map(|row| stacks.get(row).to_vec()).collect()
+    }
+}
+
+#[test]
+fn rows_have_the_stack_as_far_as_its_own_budget_goes_and_what_it_withholds_is_counted() {
+    let mut world = with_stacks(1000, 3);
+    let (loud, quiet) = (world.net(1, 1), world.net(2, 2));
+    let stack = world.machine.stack.clone();
+    for (seconds, net, rows, stacks) in [
+        (0, loud, 10, 3),
+        (0, quiet, 5, 0),
+        (1, quiet, 10, 3),
+        (100, loud, 2, 2),
+        (100, loud, 5, 1),
+        (100, quiet, 1, 0),
+    ] {
+        assert_eq!(world.passed((1000 + seconds) * SECOND, rows, net), rows, "a row without a stack is a row");
+        let expected: Vec<Vec<u64>> =
+            (0..rows).map(|row| if row < stacks { stack.clone() } else { Vec::new() }).collect();
+        assert_eq!(world.stacks(), expected, "{seconds}");
+        // The row itself is the same with a stack and without.
+        assert!(world.rows().iter().all(|row| row.ends_with(" curl")), "{:?}", world.rows());
+    }
+    let figure = |index| world.machine.figure(index);
+    assert_eq!((figure(figure::STACK_SUPPRESSED), figure(figure::STACK_LOST)), (7 + 5 + 7 + 4 + 1, 0));
+    assert_eq!((figure(figure::SUPPRESSED), figure(figure::RING_FULL)), (0, 0));
+}
+
+#[test]
+fn a_row_that_is_kept_back_takes_no_stack_from_others() {
+    let mut world = with_stacks(2, 100);
+    let net = world.net(1, 1);
+    assert_eq!(world.passed(1000 * SECOND, 500, net), 2);
+    assert_eq!(world.passed(1001 * SECOND, 500, net), 2);
+    assert_eq!(world.stacks().iter().filter(|stack| !stack.is_empty()).count(), 2);
+    assert_eq!(world.machine.figure(figure::STACK_SUPPRESSED), 0);
+}
+
+#[test]
+fn a_row_comes_also_where_its_stack_cannot_be_had() {
+    let mut world = with_stacks(1000, 100);
+    let net = world.net(1, 1);
+    world.machine.stack.clear();
+    assert_eq!(world.passed(1000 * SECOND, 2, net), 2);
+    assert_eq!(world.stacks(), [[0; 0], [0; 0]]);
+    assert_eq!(world.machine.figure(figure::STACK_LOST), 2);
+    // The ring has room for the row alone.
+    world.machine.stack = vec![1];
+    world.machine.ring_bytes = 400;
+    assert_eq!(world.passed(1000 * SECOND, 3, net), 3);
+    assert_eq!(world.stacks(), [[0; 0], [0; 0], [0; 0]]);
+    assert_eq!((world.machine.figure(figure::STACK_LOST), world.machine.figure(figure::RING_FULL)), (5, 0));
+    world.machine.ring_room = 0;
+    assert_eq!(world.passed(1000 * SECOND, 1, net), 0);
+    assert_eq!((world.machine.figure(figure::STACK_LOST), world.machine.figure(figure::RING_FULL)), (6, 1));
+}
+
+#[test]
+fn a_stack_is_as_long_as_its_room_and_what_it_says_of_itself() {
+    let mut world = with_stacks(1000, 100);
+    let net = world.net(1, 1);
+    world.machine.stack = (1..=200).collect();
+    world.run(&[net]);
+    assert_eq!(world.stacks(), [(1..=u64::from(stack::FRAMES)).collect::<Vec<u64>>()]);
+    let Writes::Records { bytes } = world.compiled.program.writes else { panic!("no rows") };
+    let record = world.machine.ring[0].clone();
+    for (length, frames) in [(0_i64, 0), (16, 2), (15, 1), (-14, 0), (i64::MIN, 0), (i64::MAX, 64)] {
+        world.machine.ring[0][bytes..bytes + 8].copy_from_slice(&length.to_le_bytes());
+        assert_eq!(world.stacks()[0].len(), frames, "{length}");
+    }
+    for cut in 0..record.len() {
+        world.machine.ring[0] = record[..cut].to_vec();
+        assert!(world.stacks()[0].len() <= cut / 8);
+    }
+}
+
 #[test]
 fn a_filter_is_before_the_bucket() {
-    let budget = Budget { rate: 1, burst: 2 };
+    let budget = Budget { rate: 1, burst: 2, stacks: 0 };
     let mut world = World::on(kernel::NEW, "SELECT err FROM hook.tcp_retransmit_skb WHERE err < 0", budget);
     for err in [0_i32, 1, 2, 3, -1, 4, -2, -3] {
         world.run(&[0, 0, err as u32 as u64]);

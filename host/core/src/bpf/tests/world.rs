@@ -19,7 +19,7 @@ use crate::{
 use std::{net::IpAddr, sync::Arc};
 
 /// No row of a test is kept back.
-pub const BOUNDLESS: Budget = Budget { rate: 1_000_000_000, burst: u32::MAX };
+pub const BOUNDLESS: Budget = Budget { rate: 1_000_000_000, burst: u32::MAX, stacks: 0 };
 
 pub fn planned(sql: &str, catalogue: &Catalogue) -> Query {
     plan(sql, catalogue, Asker::Person).unwrap_or_else(|error| panic!("{}", error.render(sql)))

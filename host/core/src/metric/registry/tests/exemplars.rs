@@ -106,9 +106,9 @@ fn the_latest_event_of_a_series_is_its_exemplar_in_openmetrics_only() {
 #[test]
 fn what_an_event_lacks_is_the_empty_label_and_what_is_too_long_is_cut_as_labels_are() {
     let mut node = node(8);
-    let nobody = 0;
-    add(&mut node, nobody, "");
-    add(&mut node, nobody, "much too long");
+    let pod = node.pod("a");
+    add(&mut node, pod, "");
+    add(&mut node, pod, "much too long");
     happened(&mut node, "SEEN", 1, None, None);
     happened(&mut node, "SEEN", 2, None, Some("much too long"));
     let want = [
