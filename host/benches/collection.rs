@@ -51,7 +51,7 @@ fn main() {
         || bare_loop(&pids, &mut buffer),
         || {
             collector.collect(deadline());
-            let page = collector.shared.board().page(Format::negotiate(None), &[]);
+            let page = collector.shared.board().page(Format::negotiate(None), &collector.shared.accounts(), &[]);
             assert!(page.len() > 1000);
         },
     );
@@ -69,7 +69,7 @@ fn main() {
         30,
         || bare_loop(&pids, &mut buffer),
         || {
-            shared.board().page(Format::negotiate(None), &[]);
+            shared.board().page(Format::negotiate(None), &shared.accounts(), &[]);
         },
     );
     let board = shared.board();
@@ -91,8 +91,8 @@ fn bare_loop(pids: &[u32], buffer: &mut [u8]) {
 fn collector() -> Collector {
     let config = Config::default();
     let scopes = Arc::new(Mutex::new(Scopes::default()));
-    let events = Arc::new(EventLog::new("bench", Duration::ZERO, Sinks::default()));
-    let shared = Arc::new(Shared::new(scopes.clone(), events, clock));
+    let events = Arc::new(EventLog::new(&config, "bench", Duration::ZERO, Sinks::default(), None));
+    let shared = Arc::new(Shared::new(scopes.clone(), events, None, clock));
     let tables = Tables::new(Path::new("/proc"), &Hooks::default());
     let catalogue = tables.catalogue();
     let places = Places { proc_root: "/proc".into(), netns_folder: NAMED.into(), host_netns: None };

@@ -58,7 +58,7 @@ enum Command {
     /// Show what happened lately, of a running agent
     ///
     /// For example: netsonde events --follow --type TCPRESET_NOSOCK
-    Events(events::Events),
+    Events(Box<events::Events>),
     /// Show what became of every row and event, stage by stage, of a running agent
     ///
     /// For each probe and stage: produced = delivered + dropped + waiting. DIFFERENCE is what nobody counted; it is 0, but for rows that are on

@@ -159,7 +159,7 @@ impl Batches<'_> {
         batch.body.push(if batch.items == 0 { b'[' } else { b',' });
         batch.items += 1;
         let [endpoint, metric, tags] =
-            [&self.shape.endpoint, &format!("{prefix}{name}"), tags].map(|text| serde_json::Value::from(text));
+            [&self.shape.endpoint, &format!("{prefix}{name}"), tags].map(serde_json::Value::from);
         let (at, step) = (self.at, self.shape.step.as_secs().max(1));
         // Writing to a vector cannot fail.
         let _ = write!(

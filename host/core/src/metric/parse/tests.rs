@@ -1,7 +1,9 @@
 //! What the exposition writes is read back.
 
 use super::*;
+use crate::event::EventId;
 use crate::metric::{
+    exemplar,
     exposition::{Page, push_label},
     format::Format,
     histogram,
@@ -118,20 +120,24 @@ fn name(index: usize, foreign: bool) -> String {
     format!("f{index}_{}", ["total", "bytes", "x_info"][if foreign { index % 3 } else { 1 }])
 }
 
+/// Of an event at this time, to the millisecond.
+fn exemplar(time: Duration) -> exemplar::Exemplar {
+    let unix_nanos = time.as_nanos() as u64;
+    exemplar::Exemplar { event: EventId { run: 7, seq: unix_nanos / 1_000_000 }, unix_nanos }
+}
+
 proptest! {
     #[test]
     fn what_the_exposition_writes_is_what_is_read(all in vec(given(), 0..5)) {
         let bounds = Arc::new(histogram::Bounds::new(&[0.5, 1.0, 1e9]));
         let mut out = Vec::new();
         let mut page = Page::new(Format::OpenMetrics1_0_0(None), &mut out);
-        let mut texts: Vec<Vec<String>> = Vec::new();
         for (index, (kind, foreign, unit, help, series)) in all.iter().enumerate() {
             let (name, unit) = (name(index, *foreign), if *unit { "bytes" } else { "" });
             let mut family = match foreign {
                 true => page.foreign(&name, *kind, help),
                 false => page.family(&name, *kind, unit, help),
             };
-            texts.push(Vec::new());
             for (labels, value, counts, created) in series {
                 let mut text = String::new();
                 labels.iter().zip('a'..).for_each(|(value, name)| push_label(&mut text, &name.to_string(), value));
@@ -143,9 +149,10 @@ proptest! {
                     let histogram = histogram::Histogram { bounds: bounds.clone(), counts, sum: value.as_f64() };
                     family.histogram_of(&text, &histogram, created);
                 } else {
-                    family.sample_of(&text, *value, created);
+                    // Whatever has a beginning has an event here.
+                    let exemplar = created.map(self::exemplar);
+                    family.sample_of(&text, *value, created, exemplar);
                 }
-                texts[index].push(text);
             }
         }
         page.finish();
@@ -175,6 +182,15 @@ proptest! {
                 let begins = matches!(family.kind, MetricKind::Counter | MetricKind::Histogram);
                 let created = created.filter(|_| begins).map(|millis| Duration::from_millis(millis.into()));
                 prop_assert_eq!(read.created, created);
+                let events = |time: Duration| {
+                    let id = self::exemplar(time).event.to_string();
+                    vec![(Some(id), 1.0, Some(time))]
+                };
+                let events = created.filter(|_| !is_histogram).map_or_else(Vec::new, events);
+                let told = |exemplar: &super::Exemplar<'_>| {
+                    (exemplar.labels.get("event_id").map(Cow::into_owned), exemplar.value, exemplar.time)
+                };
+                prop_assert_eq!(read.exemplars.iter().map(told).collect::<Vec<_>>(), events);
             }
         }
     }
