@@ -2,7 +2,19 @@
 
 use netsonde_tests::{agent::Agent, binary, netns::Pair, traffic::Peer};
 use serde_json::Value;
-use std::{collections::HashMap, fs, process::Command, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    fs,
+    process::Command,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+};
+
+/// One at a time: what the others lose would use up the stacks of the one that has few.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Of `Pair::b`.
 const SERVERS: [&str; 2] = ["10.199.0.2", "fd99::2"];
@@ -65,6 +77,7 @@ fn assert_way(stack: &[String], first: &[&str], way: &[&str]) {
 
 #[test]
 fn the_stack_of_a_reset_is_the_way_of_the_packet_that_it_answers() {
+    let _alone = alone();
     let pair = Pair::new();
     let b = pair.b.name.as_str();
     let mut client = Peer::new(&pair.a);
@@ -111,6 +124,7 @@ fn the_stack_of_a_reset_is_the_way_of_the_packet_that_it_answers() {
 
 #[test]
 fn a_packet_loss_is_told_with_its_stack_within_the_budget_and_what_that_withholds_is_counted() {
+    let _alone = alone();
     let pair = Pair::new();
     let b = pair.b.name.as_str();
     pair.b.drop_udp(DROPPED);
@@ -161,6 +175,7 @@ fn a_packet_loss_is_told_with_its_stack_within_the_budget_and_what_that_withhold
 
 #[test]
 fn where_the_kernel_hides_its_addresses_events_come_without_stacks_and_the_probe_says_so() {
+    let _alone = alone();
     let pair = Pair::new();
     let b = pair.b.name.as_str();
     let mut client = Peer::new(&pair.a);

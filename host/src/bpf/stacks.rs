@@ -1,6 +1,6 @@
 //! Stacks of the kernel as people read them: `skb_release_data+0xA3`, and `br_forward+0x1F [bridge]` in a module.
 
-use super::kallsyms::Symbols;
+use super::kallsyms::{Known, Symbols};
 use netsonde_core::event::Stack;
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,7 +9,7 @@ const MOST_STACKS: usize = 1024;
 const MOST_FRAMES: usize = 10_000;
 
 /// What a stack begins with is how the program itself was called: behind the last of these it is the kernel's own.
-const OF_BPF: [&str; 5] = ["bpf_prog_", "bpf_get_stack", "bpf_trace_run", "__bpf_trace_", "__traceiter_"];
+const OF_BPF: [&str; 4] = ["bpf_get_stack", "bpf_trace_run", "__bpf_trace_", "__traceiter_"];
 /// So many frames of those there are at most.
 const MOST_OF_BPF: usize = 12;
 
@@ -39,9 +39,14 @@ impl Stacks {
         }
         // Where a call is the last thing in a function, what it returns to is the next one: the call itself is before that.
         let calls: Vec<u64> = addresses.iter().map(|address| address.saturating_sub(1)).collect();
-        let functions = self.symbols.functions(&calls);
+        let near = |(function, &address): (Option<_>, &u64)| {
+            function.filter(|known: &Known| address.saturating_sub(known.start) < LONGEST)
+        };
+        let functions: Vec<_> = self.symbols.functions(&calls).into_iter().zip(addresses).map(near).collect();
+        // Programs are in a module of their own; the kernel has functions that are called like them.
         let own = functions.iter().take(MOST_OF_BPF).rposition(|function| {
-            function.as_ref().is_some_and(|known| OF_BPF.iter().any(|prefix| known.name.starts_with(prefix)))
+            let is_own = |name: &str| OF_BPF.iter().any(|prefix| name.starts_with(prefix));
+            function.as_ref().is_some_and(|known| is_own(&known.name) || &*known.module == "bpf")
         });
         let skipped = own.map_or(0, |last| last + 1);
         if self.frames.len() + addresses.len() > MOST_FRAMES {
@@ -49,8 +54,7 @@ impl Stacks {
         }
         let (mut frames, mut unknown) = (Vec::with_capacity(addresses.len()), 0);
         for (&address, function) in addresses.iter().zip(functions).skip(skipped) {
-            let near = function.filter(|known| address.saturating_sub(known.start) < LONGEST);
-            let Some(function) = near else {
+            let Some(function) = function else {
                 unknown += 1;
                 frames.push(UNKNOWN.into());
                 continue;
