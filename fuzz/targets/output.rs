@@ -139,7 +139,10 @@ fn write_events(output: Checked<'_>, plan: &Plan, scopes: &Scopes) {
     let call =
         Call { kind: CallKind::Collection, id: 1, monotonic_nanos: 5, unix_nanos: 7, answers: vec![], gone: vec![] };
     let handles = Column::full(Values::U32(vec![1, 2, 9]));
-    let origins = Origins::new(&call, vec![Origin { times: Some(vec![0, u64::MAX]), scopes: Some(handles), ..Origin::default() }]);
+    let origins = Origins::new(
+        &call,
+        vec![Origin { times: Some(vec![0, u64::MAX]), scopes: Some(handles), ..Origin::default() }],
+    );
     let stamp = Stamp { node: "n".into(), probe: "p".into() };
     for event in events(output, plan, &origins, scopes, &stamp, Limit { granted: 2, over: 1 }).events {
         let mut forms = [Vec::new(), Vec::new()];

@@ -176,7 +176,7 @@ fn the_recent_ones_are_there_and_can_be_chosen() {
         assert_eq!(server.numbers(path), want, "{path}");
     }
     let (status, message) = server.get("/events?typ=A");
-    assert!(status == 400 && message.contains("allowed are type=TYPE"), "{status} {message}");
+    assert!(status == 400 && message.contains("allowed are id, type, probe"), "{status} {message}");
     let mut head = String::new();
     server.ask("HEAD", "/events?follow").read_to_string(&mut head).unwrap();
     assert!(head.contains("200 OK") && head.ends_with("\r\n\r\n"), "{head}");

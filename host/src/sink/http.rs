@@ -122,11 +122,21 @@ impl Http {
     }
 }
 
+/// Errors of a client that the same events may be free of at another time.
+const NOT_OF_THE_EVENTS: [StatusCode; 5] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::NOT_FOUND,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_MANY_REQUESTS,
+];
+
 impl Answer {
     /// The body, if the other side has said yes.
     ///
     /// # Errors
-    /// What it says instead. It may be tried again after 408, 429 and 5xx, and after a redirect, which somebody else has to mend.
+    /// What it says instead. It may be tried again after 408, 429 and 5xx, and after what is not the events' fault and somebody has to mend:
+    /// a redirect, a token that has run out (401, 403), a wrong address (404). What waits meanwhile is not lost.
     pub fn accepted(self) -> Result<Vec<u8>, Fault> {
         let status = self.status;
         if status.is_success() {
@@ -139,8 +149,7 @@ impl Answer {
                 "{why}, and sends us to {location}; if that is right, write it as `url`"
             )));
         }
-        let refused =
-            status.is_client_error() && ![StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+        let refused = status.is_client_error() && !NOT_OF_THE_EVENTS.contains(&status);
         Err(if refused { Fault::never(why) } else { Fault::later_after(why, self.after) })
     }
 }

@@ -21,6 +21,8 @@ pub fn fault(status: &Status) -> Fault {
     match status.code() {
         Code::Cancelled | Code::DeadlineExceeded | Code::Aborted | Code::Unavailable => Fault::later_after(why, after),
         Code::OutOfRange | Code::DataLoss | Code::Unknown | Code::Internal => Fault::later_after(why, after),
+        // As with HTTP's 401, 403 and 404: somebody has to mend it, and until then the events wait.
+        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => Fault::later_after(why, after),
         Code::ResourceExhausted if after.is_some() => Fault::later_after(why, after),
         _ => Fault::never(why),
     }
@@ -97,8 +99,8 @@ mod tests {
             (with_delay(Code::ResourceExhausted, -7), later(Some(0))),
             (Status::resource_exhausted("too large"), None),
             (Status::invalid_argument("x"), None),
-            (Status::unauthenticated("x"), None),
-            (Status::unimplemented("x"), None),
+            (Status::unauthenticated("x"), later(None)),
+            (Status::unimplemented("x"), later(None)),
         ] {
             let got = match fault(&status) {
                 Fault::Later { after, .. } => Some(after),

@@ -149,7 +149,7 @@ fn what_it_says_is_what_the_sink_says() {
         (Say::Yes(partly), Retry::Never, "has taken these events but for 1: too old"),
         (Say::No("14", "busy"), Retry::Later, "it answers Unavailable: busy"),
         (Say::No("3", "bad"), Retry::Never, "refuses events: it answers InvalidArgument: bad"),
-        (Say::No("16", "who?"), Retry::Never, "Unauthenticated"),
+        (Say::No("16", "who?"), Retry::Later, "Unauthenticated"),
         (Say::Nothing, Retry::Later, "no answer within 300ms"),
     ] {
         let (port, _) = serve(None, say);
