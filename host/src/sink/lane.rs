@@ -40,6 +40,8 @@ pub struct Lane {
 pub struct State {
     pub flows: Flows,
     pub queue: Queue,
+    /// In the ids of the events of this run of the agent, once there are some.
+    run: Option<u64>,
     hand: Option<Hand>,
     /// Whether the sink's thread waits, and the spill's.
     idle: bool,
@@ -176,6 +178,7 @@ impl Lane {
             return state.flows.kept_out(events, reason);
         }
         state.flows.came(events, Place::Queue);
+        state.run = events.last().map(|event| event.id.run);
         if std::mem::take(&mut state.idle) {
             self.deliver.notify_one();
         }
@@ -183,6 +186,12 @@ impl Lane {
             state.store_idle = false;
             self.store.notify_one();
         }
+    }
+
+    /// Whether an event is of an earlier run of the agent.
+    pub fn is_of_earlier_run(&self) -> impl Fn(&Event) -> bool + use<> {
+        let run = self.state().run;
+        move |event| Some(event.id.run) != run
     }
 
     /// What the sink is to do; waits until there is something.

@@ -42,9 +42,11 @@ struct Worker<'l> {
 
 impl Worker<'_> {
     fn deliver(&mut self, sink: &mut dyn Sink, events: &[Event], spilled: bool) {
-        let oldest = if spilled { self.oldest() } else { 0 };
-        for events in events.chunk_by(|a, b| (a.unix_nanos < oldest) == (b.unix_nanos < oldest)) {
-            if events[0].unix_nanos < oldest {
+        // Of this run they cannot be old: it is the clock that has jumped.
+        let (oldest, is_earlier) = (if spilled { self.oldest() } else { 0 }, self.lane.is_of_earlier_run());
+        let is_old = |event: &Event| event.unix_nanos < oldest && is_earlier(event);
+        for events in events.chunk_by(|a, b| is_old(a) == is_old(b)) {
+            if is_old(&events[0]) {
                 self.lane.passed(events.len(), Fate::Dropped("too_old"));
                 continue;
             }
@@ -57,7 +59,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Events before this are too old to be delivered from the spill.
+    /// Events of an earlier run from before this are too old to be delivered from the spill.
     fn oldest(&self) -> u64 {
         let max_age = self.lane.settings.as_ref().map_or(Duration::MAX, |settings| settings.max_age);
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();

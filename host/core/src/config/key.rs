@@ -323,7 +323,8 @@ pub static CONFIG: &[Key<Config>] = &[
     },
     Key {
         path: "spill.max_age",
-        doc: "Spilled events that are older, by the clock of the node, are dropped, and counted as `too_old`. 1m to 8760h.",
+        doc: "Events that an earlier run of the agent has spilled, and that are older by the clock of the node, are dropped, and counted as \
+              `too_old`. 1m to 8760h.",
         example: "168h",
         value: Value::Time(|c| &mut c.spill.max_age, MINUTE..=YEAR),
     },

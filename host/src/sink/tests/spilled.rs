@@ -192,8 +192,14 @@ fn rule_17_what_is_too_old_is_dropped_and_counted() {
     let hour = spill::Settings { max_age: Duration::from_secs(3600), ..settings(&folder, SIZE) };
     let sinks = with_spill(&sink, hour);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    // Of this run is the last; one of it that seems old comes of a clock that has jumped.
     let young = |seq: u64| seq.is_multiple_of(3);
-    let mixed = (0..100).map(|seq| Event { unix_nanos: if young(seq) { now } else { 5 }, ..event(seq) });
+    let run = |seq: u64| if seq.is_multiple_of(9) { event(seq).id.run } else { event(seq).id.run + 1 };
+    let time = |seq: u64| if young(seq) && !seq.is_multiple_of(9) { now } else { 5 };
+    let mixed = (0..100).map(|seq| {
+        let id = netsonde_core::event::EventId { run: run(seq), seq };
+        Event { unix_nanos: time(seq), id, ..event(seq) }
+    });
     sinks.push(&mixed.collect());
     wait_until(|| balanced(&sinks) == 0);
     assert_eq!(sink.got(), (0..100).filter(|seq| young(*seq)).collect::<Vec<_>>());
