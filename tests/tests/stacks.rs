@@ -7,6 +7,8 @@ use std::{
     fs,
     process::Command,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 /// One at a time: what the others lose would use up the stacks of the one that has few.
@@ -130,7 +132,7 @@ fn a_packet_loss_is_told_with_its_stack_within_the_budget_and_what_that_withhold
     pair.b.drop_udp(DROPPED);
     let mut client = Peer::new(&pair.a);
     let agent = Agent::start(
-        "hooks: { stacks: 5/s, rate: 100000/s, burst: 100000 }\n\
+        "hooks: { stacks: 20/s, rate: 100000/s, burst: 100000 }\n\
          probes: { packet_loss: { stack: true, settings: { normal: [] } }, tcp_reset: {} }",
     );
     agent.until_attached(6);
@@ -142,6 +144,8 @@ fn a_packet_loss_is_told_with_its_stack_within_the_budget_and_what_that_withhold
     let drop = ["sk_skb_reason_drop", "kfree_skb_reason", "__kfree_skb_reason", "kfree_skb"];
     assert_way(&stack(&told(&agent, first)[0]), &drop, &["nf_hook_slow", "ip6_input"]);
 
+    // What the pages were asked over has lost packets, too: until the bucket is full again.
+    thread::sleep(Duration::from_millis(1200));
     const MANY: usize = 400;
     let port = client.number(&format!("send('{}', {DROPPED}, {MANY})", SERVERS[0]));
     agent.wait_until("all are told", |agent| told(agent, port).len() == MANY);
