@@ -122,8 +122,9 @@ fn rule_16_whatever_a_receiver_does_what_was_produced_arrives_in_order() {
         .collect();
     assert_eq!(first.len() as u64, produced, "none is missing");
     assert!(first.is_sorted(), "they are in order");
-    // The one request that waited for an answer in vain may have been kept when it came.
-    assert!(received.len() - first.len() <= 1024, "{} doubles", received.len() - first.len());
+    // Requests that waited for an answer until their time was over may have been kept when it came: a second each, with a pause between, so three
+    // in the time of a phase at most.
+    assert!(received.len() - first.len() <= 3 * 1024, "{} doubles", received.len() - first.len());
     let retries = agent.scrape().value("netsonde_sink_retries_total", &[("sink", "loki")]);
     println!("{sent} datagrams, {produced} events, {} doubles, {retries} retries", received.len() - first.len());
 }
