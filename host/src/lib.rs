@@ -3,6 +3,7 @@
 //! Parts that do I/O do not know each other; [`agent`] connects them.
 
 pub mod agent;
+mod anybody;
 pub mod bpf;
 pub mod cli;
 pub mod doctor;

@@ -6,6 +6,7 @@ mod wire;
 
 use super::{Failure, print};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::Value;
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{IpAddr, SocketAddr},
@@ -86,6 +87,13 @@ pub enum ClientError {
 pub struct Answer {
     address: String,
     body: BufReader<Wire>,
+}
+
+/// Asks for `path`, which must be one JSON object.
+pub fn object(agent: &ClientArgs, path: &str) -> Result<Value, Failure> {
+    let text = get(agent, path, OBJECT, false)?.collect::<Result<String, _>>()?;
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::failed(format!("what the agent at {} says is no JSON: {error}", agent.address)))
 }
 
 /// Asks for `path`, which must be of a type of content. Those who `follow` wait for the next line without end.

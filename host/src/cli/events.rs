@@ -215,7 +215,7 @@ impl Printer {
         }
     }
 
-    /// There is no other event for now.
+    /// All that the agent had is printed.
     fn finish(&mut self) {
         if self.form == Form::Table {
             self.table.finish();

@@ -21,11 +21,7 @@ const COLUMNS: [&str; 9] =
 
 impl Ledger {
     pub fn run(self) -> Result<(), Failure> {
-        let lines = client::get(&self.agent, "/ledger", client::OBJECT, false)?;
-        let text = lines.collect::<Result<String, _>>()?;
-        let told: Value = serde_json::from_str(&text).map_err(|error| {
-            Failure::failed(format!("what the agent at {} says is no JSON: {error}", self.agent.address))
-        })?;
+        let told = client::object(&self.agent, "/ledger")?;
         if self.json {
             print::json(&told);
             return Ok(());

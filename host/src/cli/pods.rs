@@ -20,11 +20,7 @@ const HEAD: [&str; 9] = ["NAMESPACE", "POD", "CONTAINER", "STATE", "PID", "IP", 
 
 impl Pods {
     pub fn run(self) -> Result<(), Failure> {
-        let lines = client::get(&self.agent, "/pods", client::OBJECT, false)?;
-        let text = lines.collect::<Result<String, _>>()?;
-        let told: Value = serde_json::from_str(&text).map_err(|error| {
-            Failure::failed(format!("what the agent at {} says is no JSON: {error}", self.agent.address))
-        })?;
+        let told = client::object(&self.agent, "/pods")?;
         if self.json {
             print::json(&told);
             return Ok(());

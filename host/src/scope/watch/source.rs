@@ -97,7 +97,7 @@ pub(super) struct Asked<'a, 'b, R> {
     pub once: bool,
 }
 
-/// Why there is nothing (more) to ask for now.
+/// Why asking has ended, until it is begun anew.
 enum End {
     /// Only with `once`.
     Done,
